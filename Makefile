@@ -1,0 +1,50 @@
+# make demo   from a fresh clone to a report, in one command
+# make test   everything CI runs: lint, types, import rules, tests
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+# On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA libraries.
+TORCH_INDEX ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+CSRC := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+NATIVE_TESTS := $(shell find tests/native -name '*.cpp')
+# An editable install fixes its packages when it is made: a package that comes or goes asks for another.
+PACKAGES := $(shell find spinecore kernels plugins -name '__init__.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(PACKAGES)
+
+.PHONY: demo test lint bench format clean
+
+demo: $(STAMP)
+	$(BIN)/spinecore demo -o demo-out
+	@echo "report: $(CURDIR)/demo-out/index.html"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run -Werror $(CSRC) $(NATIVE_TESTS)
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/scse_gate.py
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CSRC) $(NATIVE_TESTS)
+
+clean:
+	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+
+# Torch first and alone, so that what follows finds it and pulls no other build of it. Anew when the packaging or the
+# native core changes.
+$(STAMP): pyproject.toml CMakeLists.txt $(CSRC)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || \
+	  $(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	rm -f $(VENV)/.installed*
+	touch $@

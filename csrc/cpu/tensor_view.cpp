@@ -1,0 +1,129 @@
+#include "spinecore/tensor_view.h"
+
+namespace spinecore {
+namespace {
+
+std::string shape_text(const int64_t* sizes, int dims) {
+  std::string text = "(";
+  for (int i = 0; i < dims; ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
+  return text + (dims == 1 ? ",)" : ")");
+}
+
+std::string about(const char* op, const TensorView& view) {
+  return std::string(op) + ": argument '" + view.name + "' ";
+}
+
+std::string dtype_text(const TensorView& view) {
+  switch (view.dtype) {
+    case DType::float32:
+      return "float32";
+    case DType::bfloat16:
+      return "bfloat16";
+    case DType::other:
+      break;
+  }
+  return view.dtype_name;
+}
+
+// Sizes of one dimension may have any stride: there is nothing to step over.
+bool has_strides(const TensorView& view, const int* order) {
+  int64_t expected = 1;
+  for (int i = 0; i < view.dims; ++i) {
+    const int dim = order[i];
+    if (view.shape[dim] != 1 && view.strides[dim] != expected) return false;
+    expected *= view.shape[dim];
+  }
+  return true;
+}
+
+bool is_contiguous(const TensorView& view) {
+  int order[TensorView::max_dims];
+  for (int i = 0; i < view.dims; ++i) order[i] = view.dims - 1 - i;
+  return view.numel() == 0 || has_strides(view, order);
+}
+
+Status check_memory(const char* op, const TensorView& view) {
+  if (!view.on_cpu) {
+    return Status::wrong_value(about(op, view) + "is not on the CPU: this kernel needs it there, move it with .cpu()");
+  }
+  if (view.data == nullptr && view.numel() > 0) {
+    return Status::wrong_value(about(op, view) + "of shape " + shape_text(view.shape, view.dims) +
+                               " has no memory behind it (a FakeTensor or a meta tensor?): call the operator "
+                               "torch.ops.spinecore instead of the binding");
+  }
+  return {};
+}
+
+}  // namespace
+
+ImageLayout image_layout(const TensorView& view) {
+  if (view.dims != 4) return {};
+  if (view.numel() == 0) return {true, true};
+  const int nchw[] = {3, 2, 1, 0}, nhwc[] = {1, 3, 2, 0};
+  return {has_strides(view, nchw), has_strides(view, nhwc)};
+}
+
+Status check_float32(const char* op, const TensorView& view, std::initializer_list<int64_t> shape) {
+  if (view.dtype != DType::float32) {
+    return Status::wrong_type(about(op, view) + "is " + dtype_text(view) +
+                              ", expected float32: convert it with .to(torch.float32)");
+  }
+  bool same = view.dims == static_cast<int>(shape.size());
+  for (int i = 0; same && i < view.dims; ++i) same = view.shape[i] == shape.begin()[i];
+  if (!same) {
+    return Status::wrong_value(about(op, view) + "has shape " + shape_text(view.shape, view.dims) + ", expected " +
+                               shape_text(shape.begin(), static_cast<int>(shape.size())));
+  }
+  Status status = check_memory(op, view);
+  if (!status.ok()) return status;
+  if (!is_contiguous(view)) {
+    return Status::wrong_value(about(op, view) + "has strides " + shape_text(view.strides, view.dims) + " for shape " +
+                               shape_text(view.shape, view.dims) + ": make it contiguous with .contiguous()");
+  }
+  return {};
+}
+
+Status check_image(const char* op, const TensorView& view) {
+  if (view.dtype == DType::other) {
+    return Status::wrong_type(about(op, view) + "is " + dtype_text(view) +
+                              ", expected float32 or bfloat16: convert it with .to(torch.float32)");
+  }
+  if (view.dims != 4) {
+    return Status::wrong_value(about(op, view) + "has shape " + shape_text(view.shape, view.dims) +
+                               ", expected four dimensions (N, C, H, W)");
+  }
+  Status status = check_memory(op, view);
+  if (!status.ok()) return status;
+  const ImageLayout layout = image_layout(view);
+  if (!layout.contiguous && !layout.channels_last) {
+    return Status::wrong_value(about(op, view) + "has strides " + shape_text(view.strides, view.dims) + " for shape " +
+                               shape_text(view.shape, view.dims) +
+                               ": make it contiguous, as NCHW or as channels-last, with .contiguous()");
+  }
+  return {};
+}
+
+Status check_like(const char* op, const TensorView& view, const TensorView& model) {
+  bool same = view.dims == model.dims;
+  for (int i = 0; same && i < view.dims; ++i) same = view.shape[i] == model.shape[i];
+  if (!same) {
+    return Status::wrong_value(about(op, view) + "has shape " + shape_text(view.shape, view.dims) + ", expected " +
+                               shape_text(model.shape, model.dims) + " like '" + model.name + "'");
+  }
+  if (view.dtype != model.dtype) {
+    return Status::wrong_type(about(op, view) + "is " + dtype_text(view) + ", expected " + dtype_text(model) +
+                              " like '" + model.name + "'");
+  }
+  return {};
+}
+
+Status check_apart(const char* op, const TensorView& written, const TensorView& other) {
+  const auto begin = reinterpret_cast<uintptr_t>(written.data), other_begin = reinterpret_cast<uintptr_t>(other.data);
+  if (begin < other_begin + other.bytes() && other_begin < begin + written.bytes()) {
+    return Status::wrong_value(about(op, written) + "is written and shares memory with '" + other.name +
+                               "': give it memory of its own");
+  }
+  return {};
+}
+
+}  // namespace spinecore

@@ -1,0 +1,84 @@
+"""The native core. Private: call the operators of `spinecore.ops`, which own autograd, shapes and fallbacks.
+
+Every tensor argument is checked in the call that reads it (device, dtype, shape, strides, memory), outputs
+and workspaces are allocated by the caller, and the GIL is released while a kernel runs.
+"""
+
+from typing import TypedDict
+
+from torch import Tensor
+
+class CoreInfo(TypedDict):
+    version: str
+    compiler: str
+    isa_compiled: list[str]
+    isa_best: str
+    isa_selected: str
+    isa_error: str
+    threads_source: str
+    cuda_built: bool
+    cuda_devices: int
+    cuda_reason: str
+
+def info() -> CoreInfo:
+    """What was compiled, what this machine offers, what is used; `isa_error` is about SPINECORE_CPU_ISA."""
+
+def set_isa(name: str) -> None:
+    """Use the kernels of one instruction set (baseline, avx2, avx512). ValueError where it cannot run."""
+
+def set_parallel_for(address: int) -> None:
+    """Run loops through the C function at `address` (as torch_parallel_for is); 0: the own pool."""
+
+def set_pool_threads(threads: int) -> None:
+    """Threads of the own pool, the caller included; 0: as many as the machine has."""
+
+def scse_gate_workspace(n: int, c: int, h: int, w: int, reduced: int) -> int:
+    """Size of the workspace of `scse_gate_backward`, in float32 elements; `reduced` is w1.shape[0]."""
+
+def scse_gate_forward(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    ws: Tensor,
+    bs: Tensor,
+    mode: int,
+    y: Tensor,
+    channel_gate: Tensor,
+    spatial_gate: Tensor,
+    pooled: Tensor,
+) -> None:
+    """Write y = x * (c + s) (mode 0) or x * max(c, s) (mode 1), both gates and the channel means.
+
+    x, y (N,C,H,W) float32 or bfloat16, both contiguous or both channels-last; w1 (R,C), b1 (R,), w2 (C,R),
+    b2 (C,), ws (C,), bs (1,) float32; channel_gate (N,C), spatial_gate (N,H*W), pooled (N,C) float32.
+    """
+
+def scse_gate_backward(
+    x: Tensor,
+    dy: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    ws: Tensor,
+    channel_gate: Tensor,
+    spatial_gate: Tensor,
+    pooled: Tensor,
+    mode: int,
+    dx: Tensor,
+    dw1: Tensor,
+    db1: Tensor,
+    dw2: Tensor,
+    db2: Tensor,
+    dws: Tensor,
+    dbs: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write the gradients of `scse_gate_forward`, whose gates and means are given back.
+
+    dy and dx like x; the other gradients like their parameters, all written, none read. Where both gates are
+    equal, mode 1 gives half the gradient to each, as torch.maximum does. The workspace has
+    `scse_gate_workspace` float32 elements.
+    """

@@ -1,0 +1,1 @@
+"""Films in, tables out: readers of radiographs, landmarks and masks."""

@@ -1,0 +1,159 @@
+"""DICOM radiographs: modality LUT, VOI LUT or window, then MONOCHROME1 inversion (order of PS3.4 N.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinecore.io.errors import FilmError
+from spinecore.io.film import Film, robust_range, scale_unit
+
+
+def read_dicom(path: Path) -> Film:
+    """Read one DICOM film; identity tags are never read. Raises :class:`FilmError` with reason and remedy."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        dataset = pydicom.dcmread(path)
+    except InvalidDicomError:
+        raise FilmError("not a DICOM file (no DICM preamble)") from None
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, AttributeError) as error:
+        raise FilmError(f"the DICOM file is damaged or cut short: {error}") from None
+    return film_from_dataset(path, dataset)
+
+
+def film_from_dataset(path: Path, dataset: Any) -> Film:
+    """The film in an already parsed dataset."""
+    photometric = _require_plain_film(dataset)
+    stored = _decode(dataset)
+    flags: list[str] = []
+    pixels = _display_values(dataset, stored, photometric == "MONOCHROME1", flags)
+    shape = str(dataset.get("PresentationLUTShape", "") or "")
+    if (photometric, shape) in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")):
+        flags.append("presentation-lut-conflict")
+    spacing, source, square = _spacing(dataset)
+    if not square:
+        flags.append("non-square-pixels")
+    return Film(
+        path,
+        pixels,
+        spacing_mm=spacing,
+        spacing_source=source,
+        view=str(dataset.get("ViewPosition", "") or "") or None,
+        image_right_is=_image_right(dataset),
+        flags=tuple(flags),
+    )
+
+
+def _require_plain_film(dataset: Any) -> str:
+    if "PixelData" not in dataset:
+        kind = str(dataset.get("Modality", "") or "unknown modality")
+        raise FilmError(f"the DICOM object ({kind}) holds no pixel data; export the image itself")
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    if frames > 1:
+        raise FilmError(f"multi-frame DICOM with {frames} frames; export the film as a single frame")
+    photometric = str(dataset.get("PhotometricInterpretation", "") or "missing")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise FilmError(f"photometric interpretation is {photometric}; expected MONOCHROME1 or MONOCHROME2")
+    return photometric
+
+
+def _decode(dataset: Any) -> NDArray[Any]:
+    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    try:
+        stored: NDArray[Any] = np.asarray(dataset.pixel_array)
+        return stored
+    except MemoryError:
+        raise FilmError("needs more memory than is free to decode") from None
+    except (
+        Exception
+    ) as error:  # pydicom's decoders raise whatever the codec raises; every one becomes a reason
+        if syntax is not None and syntax.is_compressed:
+            raise FilmError(
+                f"compressed DICOM, transfer syntax {syntax.name} ({syntax}), could not be decoded here; "
+                "install the extra: pip install 'spinecore-torch[dicom]', or export it uncompressed"
+            ) from error
+        raise FilmError(f"pixel data cannot be decoded: {error}; export the film again") from error
+
+
+def _display_values(
+    dataset: Any, stored: NDArray[Any], bone_dark: bool, flags: list[str]
+) -> NDArray[np.float32]:
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    if stored.ndim != 2:
+        raise FilmError(f"pixel data has {stored.ndim} dimensions; expected one grey image")
+    values = _without_padding(dataset, stored)
+    try:
+        values = np.asarray(apply_modality_lut(values, dataset))
+    except (ValueError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
+        raise FilmError(f"the modality LUT cannot be applied: {error}") from None
+    if "WindowCenter" in dataset or "VOILUTSequence" in dataset:
+        try:
+            shown = np.asarray(apply_voi_lut(values, dataset))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError):
+            flags.append("voi-unusable")
+        else:
+            low, high = float(shown.min()), float(shown.max())
+            if high > low:
+                return scale_unit(shown, low, high, invert=bone_dark)
+            flags.append("voi-unusable")  # a window beside the data leaves a blank image
+    low, high = robust_range(values)
+    return scale_unit(values, low, high, invert=bone_dark)
+
+
+def _without_padding(dataset: Any, stored: NDArray[Any]) -> NDArray[Any]:
+    """Padding outside the collimator may lie far outside the film's values: make it the film's darkest."""
+    padding = dataset.get("PixelPaddingValue")
+    if not isinstance(padding, int):
+        return stored
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = sorted((padding, limit if isinstance(limit, int) else padding))
+    outside = (stored >= ends[0]) & (stored <= ends[1])
+    if not outside.any() or outside.all():
+        return stored
+    inside = stored[~outside]
+    dark = inside.max() if dataset.get("PhotometricInterpretation") == "MONOCHROME1" else inside.min()
+    cleaned = stored.copy()
+    cleaned[outside] = dark
+    return cleaned
+
+
+def _pair(dataset: Any, keyword: str) -> tuple[float, float] | None:
+    value = dataset.get(keyword)
+    try:
+        rows, columns = (float(part) for part in value)
+    except (TypeError, ValueError):
+        return None
+    return (rows, columns) if rows > 0 and columns > 0 else None
+
+
+def _spacing(dataset: Any) -> tuple[float | None, str, bool]:
+    """(mm per pixel in the patient or None, where it comes from, pixels are square)."""
+    detector = _pair(dataset, "ImagerPixelSpacing")
+    patient = _pair(dataset, "PixelSpacing")
+    chosen = patient or detector
+    aspect = _pair(dataset, "PixelAspectRatio")
+    square = all(pair is None or abs(pair[0] / pair[1] - 1.0) < 0.01 for pair in (chosen, aspect))
+    if patient is not None and patient != detector:
+        how = str(dataset.get("PixelSpacingCalibrationType", "") or "calibration not stated")
+        return patient[0], f"PixelSpacing ({how})", square
+    if detector is None:
+        return None, "none", square
+    magnification = dataset.get("EstimatedRadiographicMagnificationFactor")
+    if magnification is not None and float(magnification) >= 1.0:
+        factor = float(magnification)
+        return detector[0] / factor, f"ImagerPixelSpacing / magnification {factor:g}", square
+    return None, f"ImagerPixelSpacing {detector[0]:g} mm at the detector only, no patient millimetres", square
+
+
+def _image_right(dataset: Any) -> str | None:
+    orientation = dataset.get("PatientOrientation")
+    row = str(orientation[0]) if orientation else ""
+    if row.startswith("L"):
+        return "patient-left"
+    return "patient-right" if row.startswith("R") else None

@@ -1,0 +1,31 @@
+"""Figures of merit for masks and angles; empty and missed cases are counted, never forgiven."""
+
+from __future__ import annotations
+
+from spinecore.metrics.agreement import BlandAltman, Icc, bland_altman, icc_a1
+from spinecore.metrics.angles import bias, cmae, mae, measured_pairs, share_within, smape_aasce
+from spinecore.metrics.overlap import BOTH_EMPTY, OverlapMean, dice, iou, mean_overlap
+from spinecore.metrics.surface import SurfaceMean, assd, hd95, is_missed, mean_surface
+
+__all__ = [
+    "BOTH_EMPTY",
+    "BlandAltman",
+    "Icc",
+    "OverlapMean",
+    "SurfaceMean",
+    "assd",
+    "bias",
+    "bland_altman",
+    "cmae",
+    "dice",
+    "hd95",
+    "icc_a1",
+    "iou",
+    "is_missed",
+    "mae",
+    "mean_overlap",
+    "mean_surface",
+    "measured_pairs",
+    "share_within",
+    "smape_aasce",
+]

@@ -1,0 +1,22 @@
+"""Modules over :mod:`spinecore.ops`: they hold parameters and running statistics, the operators do the
+work.
+"""
+
+from __future__ import annotations
+
+from spinecore.nn.conv import Conv3x3
+from spinecore.nn.decorrelation import CovarianceLoss, CrossCovarianceLoss, OrthogonalityLoss
+from spinecore.nn.latent import LatentAttentionPool, LatentDictionaryPool
+from spinecore.nn.recurrent import RecurrentResidualConv
+from spinecore.nn.scse import SCSEGate
+
+__all__ = [
+    "Conv3x3",
+    "CovarianceLoss",
+    "CrossCovarianceLoss",
+    "LatentAttentionPool",
+    "LatentDictionaryPool",
+    "OrthogonalityLoss",
+    "RecurrentResidualConv",
+    "SCSEGate",
+]

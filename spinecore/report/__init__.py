@@ -1,0 +1,1 @@
+"""Overlays, the page of a run, and the figures of an evaluation."""

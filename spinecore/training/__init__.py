@@ -1,0 +1,1 @@
+"""Training of plugin models: one loop, exact resume, CSV log and curves."""

@@ -1,0 +1,138 @@
+"""For every test: which skips are allowed, memory that shows when nobody wrote it, a folder of films."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from spinecore.io.atomic import write_csv
+from spinecore.io.landmarks import VERTEBRAE_COLUMNS
+from spinecore.spine.levels import LEVELS
+
+ALLOWED_SKIPS = [
+    r"no CUDA device",
+    r"triton is not installed",
+    r"this machine does not run (avx2|avx512)",
+    r"only on (Linux|x86-64)",
+]
+"""A test may be skipped for one of these reasons; any other skip fails the session: green means tested."""
+if not os.environ.get("SPINECORE_DATA"):
+    ALLOWED_SKIPS.append(r"SPINECORE_DATA")  # real films; whoever names the folder means them to be tested
+if not os.environ.get("CI"):
+    ALLOWED_SKIPS.append(r"no chromium")  # .ci/run installs it
+
+_forbidden: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _note_skip(report.nodeid, reason)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _note_skip(report.nodeid, reason)
+
+
+def _note_skip(nodeid: str, reason: str) -> None:
+    if not any(re.search(allowed, reason) for allowed in ALLOWED_SKIPS):
+        _forbidden.append(f"{nodeid}: {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _forbidden and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _forbidden:
+        terminalreporter.section("skips that are not allowed", red=True)
+        for line in _forbidden:
+            terminalreporter.line(line)
+        terminalreporter.line(
+            "Make these tests run, or add the reason to ALLOWED_SKIPS in tests/conftest.py."
+        )
+
+
+@pytest.fixture
+def nan_memory() -> Iterator[None]:
+    """Memory torch allocates without a value holds NaN (integers their maximum): what nobody wrote shows."""
+    import torch
+
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    fill_before = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.utils.deterministic.fill_uninitialized_memory = fill_before
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+HEIGHT, WIDTH = 640, 240
+
+
+class FilmFolder:
+    """Films with marked corners: a sine-shaped column of seventeen bodies whose amplitude sets the angle."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.landmarks = root / "vertebrae.csv"
+        self.films = root / "films"
+        self.corners: dict[str, NDArray[np.float64]] = {}
+
+    def add(self, name: str, amplitude: float = 12.0) -> Path:
+        y = np.linspace(40, HEIGHT - 40, 17)
+        phase = (y - y[0]) / (y[-1] - y[0]) * 2 * np.pi
+        centers = np.stack([WIDTH / 2 + amplitude * np.sin(phase), y], axis=1)
+        slope = amplitude * np.cos(phase) * 2 * np.pi / (y[-1] - y[0])
+        across = np.stack([np.ones(17), -slope], axis=1) / np.hypot(1, slope)[:, None]
+        along = np.stack([-across[:, 1], across[:, 0]], axis=1)
+        half_width, half_height = 24 * across, 13 * along
+        corners = np.stack(
+            [
+                centers - half_width - half_height,
+                centers + half_width - half_height,
+                centers - half_width + half_height,
+                centers + half_width + half_height,
+            ],
+            axis=1,
+        )
+        self.corners[name] = corners
+        self._write_landmarks()
+        return self._write_film(name, centers)
+
+    def _write_film(self, name: str, centers: NDArray[np.float64]) -> Path:
+        path = self.films / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = np.arange(HEIGHT)
+        middle = np.interp(rows, centers[:, 1], centers[:, 0])
+        distance = np.abs(np.arange(WIDTH)[None, :] - middle[:, None])
+        grey = np.where(distance < 26, 200, 90 - 0.3 * distance)
+        Image.fromarray(grey.astype(np.uint8)).save(path)
+        return path
+
+    def _write_landmarks(self) -> None:
+        rows = [
+            (film, level, 1.0, *quad.ravel())
+            for film, corners in self.corners.items()
+            for level, quad in zip(LEVELS, corners, strict=True)
+        ]
+        write_csv(self.landmarks, VERTEBRAE_COLUMNS, rows)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FilmFolder:
+    return FilmFolder(tmp_path)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from spinecore.io.errors import UsageError
+from spinecore.io.find import find_films
+
+
+def touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+
+
+def names(*paths: Path, exclude: Path | None = None) -> list[str]:
+    return [source.film for source in find_films(list(paths), exclude)]
+
+
+def test_folders_are_walked_sorted_and_mirrored(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "b.png", tmp_path / "a" / "b.JPG", tmp_path / "a" / "c" / "d.tiff", tmp_path / "notes.txt"
+    )
+    found = find_films([tmp_path])
+    assert [source.film for source in found] == ["a/b.JPG", "a/c/d.tiff", "b.png"]
+    assert [source.stem for source in found] == ["a/b", "a/c/d", "b"]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path / ".a.png", tmp_path / ".cache" / "b.png", tmp_path / "c.png")
+    assert names(tmp_path) == ["c.png"]
+
+
+def test_a_file_named_directly_keeps_its_name(tmp_path: Path) -> None:
+    touch(tmp_path / "x" / "film.weird")
+    assert names(tmp_path / "x" / "film.weird") == ["film.weird"]
+
+
+def test_equal_stems_do_not_collide(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png", tmp_path / "a.jpg", tmp_path / "a_png.tif", tmp_path / "b.png")
+    stems = {source.film: source.stem for source in find_films([tmp_path])}
+    assert stems["a.jpg"] == "a_jpg"
+    assert stems["b.png"] == "b"
+    assert len(set(stems.values())) == 4
+
+
+def test_names_that_differ_in_case_or_composition_get_different_stems(tmp_path: Path) -> None:
+    touch(tmp_path / "Film.png", tmp_path / "film.jpg")
+    touch(
+        tmp_path / (unicodedata.normalize("NFC", "é") + ".png"),
+        tmp_path / (unicodedata.normalize("NFD", "é") + ".jpg"),
+    )
+    stems = [unicodedata.normalize("NFC", source.stem).casefold() for source in find_films([tmp_path])]
+    assert len(set(stems)) == 4
+
+
+def test_two_roots_of_equal_name_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path / "p" / "films" / "a.png", tmp_path / "q" / "films" / "a.png")
+    assert names(tmp_path / "p" / "films", tmp_path / "q" / "films") == ["p/films/a.png", "q/films/a.png"]
+
+
+def test_two_roots_carry_their_own_names(tmp_path: Path) -> None:
+    touch(tmp_path / "p" / "a.png", tmp_path / "q" / "a.png")
+    assert names(tmp_path / "p", tmp_path / "q") == ["p/a.png", "q/a.png"]
+
+
+def test_files_of_one_folder_need_no_prefix(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png", tmp_path / "b.png")
+    assert names(tmp_path / "b.png", tmp_path / "a.png") == ["a.png", "b.png"]
+
+
+def test_each_file_counts_once(tmp_path: Path) -> None:
+    touch(tmp_path / "s" / "a.png")
+    assert len(find_films([tmp_path, tmp_path / "s", tmp_path / "s" / "a.png"])) == 1
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
+    touch(tmp_path / "films" / "a.png")
+    (tmp_path / "films" / "loop").symlink_to(tmp_path / "films", target_is_directory=True)
+    (tmp_path / "films" / "same.png").symlink_to(tmp_path / "films" / "a.png")
+    assert names(tmp_path / "films") == ["a.png"]
+
+
+def test_dicom_without_extension_is_found_by_its_preamble(tmp_path: Path) -> None:
+    (tmp_path / "1.2.840.113").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "README").write_bytes(b"no")
+    found = find_films([tmp_path])
+    assert [(source.film, source.stem) for source in found] == [
+        ("1.2.840.113", "1.2.840.113"),
+        ("IM0001", "IM0001"),
+    ]
+
+
+def test_output_folder_inside_the_films_is_left_out(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png", tmp_path / "out" / "masks" / "a.png")
+    assert names(tmp_path, exclude=tmp_path / "out") == ["a.png"]
+
+
+def test_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        find_films([tmp_path / "nowhere"])
+
+
+def test_a_film_keeps_its_own_name_where_a_link_leads_to_it_too(tmp_path: Path) -> None:
+    touch(tmp_path / "m.png")
+    (tmp_path / "a.png").symlink_to("m.png")
+    (tmp_path / "z.png").symlink_to("m.png")
+    assert names(tmp_path) == ["m.png"]
+
+
+def test_links_that_lead_nowhere_are_listed_so_that_the_run_can_say_so(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    (tmp_path / "gone.png").symlink_to("moved away.png")
+    (tmp_path / "round.png").symlink_to("round.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert names(tmp_path) == ["a.png", "gone.png", "round.png"]
+
+
+def test_a_folder_that_cannot_be_opened_is_listed_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "films" / "a.png", tmp_path / "films" / "private" / "b.png")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == closed:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    closed = "private"
+    assert names(tmp_path / "films") == ["a.png", "private"]
+    closed = "films"
+    with pytest.raises(UsageError, match=r"films: cannot be opened"):
+        find_films([tmp_path / "films"])
+
+
+def test_a_name_that_is_no_utf_8_can_be_written_to_every_table(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/R\xf6ntgen.png"))
+    try:
+        touch(path)
+    except OSError:  # file systems of macOS and Windows refuse such a name themselves
+        return
+    [source] = find_films([tmp_path])
+    assert source.path.read_bytes() == b"x"
+    assert source.film == "R\\xf6ntgen.png"
+    assert source.stem.encode()
+
+
+def test_the_longest_names_leave_room_for_the_endings_of_the_outputs(tmp_path: Path) -> None:
+    touch(
+        tmp_path / ("x" * 250 + "1.png"), tmp_path / ("x" * 250 + "2.png"), tmp_path / "s" / ("\u00e4" * 125)
+    )
+    (tmp_path / "s" / ("\u00e4" * 125)).write_bytes(b"\0" * 128 + b"DICM")
+    found = find_films([tmp_path])
+    assert len({source.stem for source in found}) == 3
+    for source in found:
+        touch(tmp_path / "out" / f"{source.stem}.json")

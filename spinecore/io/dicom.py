@@ -18,16 +18,20 @@ def read_dicom(path: Path) -> Film:
     from pydicom.errors import InvalidDicomError
 
     try:
-        dataset = pydicom.dcmread(path)
+        return _film(path, pydicom.dcmread(path))
+    except FilmError:
+        raise
     except InvalidDicomError:
         raise FilmError("not a DICOM file (no DICM preamble)") from None
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, AttributeError) as error:
-        raise FilmError(f"the DICOM file is damaged or cut short: {error}") from None
-    return film_from_dataset(path, dataset)
+    except MemoryError:
+        raise FilmError("needs more memory than is free to decode") from None
+    except Exception as error:
+        # pydicom parses an element when it is first asked for and raises whatever its bytes provoke.
+        raise FilmError(f"the DICOM file is damaged or cut short: {error}; export the film again") from error
 
 
-def film_from_dataset(path: Path, dataset: Any) -> Film:
-    """The film in an already parsed dataset."""
+def _film(path: Path, dataset: Any) -> Film:
+    """The film in a parsed dataset."""
     photometric = _require_plain_film(dataset)
     stored = _decode(dataset)
     flags: list[str] = []
@@ -63,16 +67,17 @@ def _require_plain_film(dataset: Any) -> str:
 
 
 def _decode(dataset: Any) -> NDArray[Any]:
+    from pydicom.uid import UID
+
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
     try:
         stored: NDArray[Any] = np.asarray(dataset.pixel_array)
         return stored
     except MemoryError:
-        raise FilmError("needs more memory than is free to decode") from None
-    except (
-        Exception
-    ) as error:  # pydicom's decoders raise whatever the codec raises; every one becomes a reason
-        if syntax is not None and syntax.is_compressed:
+        raise
+    except Exception as error:
+        # The decoders raise whatever the codec raises; every one becomes a reason.
+        if isinstance(syntax, UID) and syntax.is_transfer_syntax and syntax.is_compressed:
             raise FilmError(
                 f"compressed DICOM, transfer syntax {syntax.name} ({syntax}), could not be decoded here; "
                 "install the extra: pip install 'spinecore-torch[dicom]', or export it uncompressed"
@@ -85,23 +90,23 @@ def _display_values(
 ) -> NDArray[np.float32]:
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        value = dataset.get(name, 0.0)
+        if not isinstance(value, (int, float)) or not np.isfinite(value):
+            raise FilmError(f"{name} is {value!r}, not a finite number; export the film again")
     if stored.ndim != 2:
         raise FilmError(f"pixel data has {stored.ndim} dimensions; expected one grey image")
     values = _without_padding(dataset, stored)
-    try:
-        values = np.asarray(apply_modality_lut(values, dataset))
-    except (ValueError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
-        raise FilmError(f"the modality LUT cannot be applied: {error}") from None
+    values = np.asarray(apply_modality_lut(values, dataset))
     if "WindowCenter" in dataset or "VOILUTSequence" in dataset:
         try:
-            shown = np.asarray(apply_voi_lut(values, dataset))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError):
-            flags.append("voi-unusable")
-        else:
+            shown = np.asarray(apply_voi_lut(values, dataset), dtype=np.float64)
             low, high = float(shown.min()), float(shown.max())
-            if high > low:
-                return scale_unit(shown, low, high, invert=bone_dark)
-            flags.append("voi-unusable")  # a window beside the data leaves a blank image
+        except Exception:  # noqa: BLE001 - a broken window is no reason to lose the film: it is flagged
+            low = high = 0.0
+        if np.isfinite((low, high)).all() and high > low:
+            return scale_unit(shown, low, high, invert=bone_dark)
+        flags.append("voi-unusable")  # broken, or beside the data, which leaves a blank image
     low, high = robust_range(values)
     return scale_unit(values, low, high, invert=bone_dark)
 

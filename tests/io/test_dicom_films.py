@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -260,3 +264,41 @@ def test_text_named_dcm(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_text("no film at all" * 30)
     with pytest.raises(FilmError, match="not a DICOM"):
         read_film(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("value", ["", "nan", "1e400"])
+def test_a_rescale_that_is_no_finite_number_is_refused_by_name(tmp_path: Path, tag: str, value: str) -> None:
+    rescale: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "0", tag: value}
+    with pytest.raises(FilmError, match=f"{tag} is .*not a finite number"):
+        read_film(write(tmp_path / "a.dcm", bone_bright(), **rescale))
+
+
+@pytest.mark.parametrize(
+    ("center", "width", "flagged"), [("nan", "100", True), ("", "100", False), ("2000", "", False)]
+)
+def test_a_broken_window_is_flagged_an_empty_one_is_none_and_the_film_is_kept(
+    tmp_path: Path, center: str, width: str, flagged: bool
+) -> None:
+    path = write(tmp_path / "a.dcm", bone_bright(), WindowCenter=center, WindowWidth=width)
+    film = read_film(path)
+    assert ("voi-unusable" in film.flags) == flagged
+    assert np.isfinite(film.pixels).all()
+    assert correlation(film.pixels, bone_bright()) > 0.99
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(128, 1500), value=st.integers(0, 255))
+def test_a_flipped_header_byte_never_raises_anything_but_a_film_error(
+    tmp_path: Path, position: int, value: int
+) -> None:
+    tags = {"RescaleSlope": "1.5", "RescaleIntercept": "-3", "WindowCenter": "2000", "WindowWidth": "3000"}
+    path = write(tmp_path / "a.dcm", bone_bright(), **tags)
+    data = bytearray(path.read_bytes())
+    data[position % (len(data) - bone_bright().nbytes)] = value
+    path.write_bytes(data)
+    with contextlib.suppress(FilmError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns about the damage it survives
+        film = read_film(path)
+        assert np.isfinite(film.pixels).all()
+        assert 0 <= film.pixels.min() <= film.pixels.max() <= 1

@@ -64,6 +64,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
+@pytest.fixture(scope="session")
+def aasce_folder() -> Path:
+    """Folder of the real films; without SPINECORE_DATA a test is skipped, with it their absence fails."""
+    folder = Path(os.environ.get("SPINECORE_DATA", "")) / "aasce"
+    if not os.environ.get("SPINECORE_DATA") or not folder.is_dir():
+        pytest.skip("SPINECORE_DATA names no folder that holds the set aasce")
+    return folder
+
+
 @pytest.fixture
 def nan_memory() -> Iterator[None]:
     """Memory torch allocates without a value holds NaN (integers their maximum): what nobody wrote shows."""

@@ -84,11 +84,8 @@ def test_demo_measures_close_to_the_truth(tmp_path: Path) -> None:
             assert found == pytest.approx(film.cobb_deg[definition], abs=6.0)
 
 
-def test_evaluate_prints_and_writes(tmp_path: Path) -> None:
-    root = os.environ.get("SPINECORE_DATA")
-    if root is None or not (Path(root) / "aasce").is_dir():
-        pytest.skip("data set aasce: SPINECORE_DATA names no folder that holds it")
-    data = Path(root) / "aasce"
+def test_evaluate_prints_and_writes(tmp_path: Path, aasce_folder: Path) -> None:
+    data = aasce_folder
     names = (data / "filenames.csv").read_text().splitlines()
     out = tmp_path / "out"
     films = [data / "images" / name for name in names[:6]]

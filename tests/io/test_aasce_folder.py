@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -122,11 +121,8 @@ def test_nonsense_fraction(fraction: float) -> None:
         split_by_series(["a"], fraction)
 
 
-def test_real_set_has_the_flaws_known_of_it() -> None:
-    root = os.environ.get("SPINECORE_DATA")
-    if root is None or not (Path(root) / "aasce").is_dir():
-        pytest.skip("data set aasce: SPINECORE_DATA names no folder that holds it")
-    data = load_aasce(Path(root) / "aasce")
+def test_real_set_has_the_flaws_known_of_it(aasce_folder: Path) -> None:
+    data = load_aasce(aasce_folder)
     assert len(data) == 481
     assert data.flawed.sum() == 26
     assert np.flatnonzero(data.unrepairable).tolist() == [480]

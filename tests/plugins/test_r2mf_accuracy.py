@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,8 @@ def reader() -> R2MFReader:
     return R2MFReader(spinecore.create_model("r2mf_net", weights="shipped"))
 
 
-def test_held_out_films(reader: R2MFReader) -> None:
-    data = os.environ.get("SPINECORE_DATA")
-    if not data or not (Path(data) / "aasce").is_dir():
-        pytest.skip("SPINECORE_DATA holds no aasce")
-    films = annotated_films(Path(data) / "aasce")
+def test_held_out_films(reader: R2MFReader, aasce_folder: Path) -> None:
+    films = annotated_films(aasce_folder)
     card = read_card(resolve_weights(SPEC, "shipped"))
     assert [films.names[i] for i in films.validation] == card["validation_films"]
     assert len(films.validation) >= 80

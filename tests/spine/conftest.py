@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +19,8 @@ class AasceSet:
 
 
 @pytest.fixture(scope="session")
-def aasce() -> AasceSet:
-    folder = Path(os.environ.get("SPINECORE_DATA", "")) / "aasce"
-    if "SPINECORE_DATA" not in os.environ or not folder.is_dir():
-        pytest.skip("SPINECORE_DATA: the set aasce is absent")
+def aasce(aasce_folder: Path) -> AasceSet:
+    folder = aasce_folder
     names = (folder / "filenames.csv").read_text().split("\n")
     sizes = []
     for name in filter(None, names):

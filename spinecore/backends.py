@@ -52,10 +52,15 @@ class Call(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """One implementation of one operator: ``run`` takes the operator's arguments without ``backend``."""
+    """One implementation of one operator: ``run`` takes the operator's arguments without ``backend``.
+
+    ``worthwhile`` says whether it is expected to beat the next backend; where it is not, the kernel still
+    runs when asked for by name.
+    """
 
     run: Callable[..., Any]
     can_run: Callable[[Call], Verdict]
+    worthwhile: Callable[[Call], Verdict] | None = None
 
 
 def layout_of(x: torch.Tensor) -> str:
@@ -95,6 +100,15 @@ class Backend:
         if kernel is None:
             return Verdict(False, f"no {self.label} kernel for {call.op} in this build")
         return kernel.can_run(call)
+
+    def should_run(self, call: Call) -> Verdict:
+        """The verdict without a request by name: it can run, and is expected to beat the next backend."""
+        verdict = self.can_run(call)
+        kernel = self.kernels.get(call.op)
+        if not verdict.ok or kernel is None or kernel.worthwhile is None:
+            return verdict
+        worth = kernel.worthwhile(call)
+        return verdict if worth.ok else worth
 
 
 _READY = Verdict(True, "available")
@@ -151,9 +165,14 @@ def register_kernel(op: str, backend_name: str, kernel: Kernel) -> None:
     owner.kernels[op] = kernel
 
 
-def verdicts(call: Call) -> dict[str, Verdict]:
-    """What every backend says about a call, highest priority first."""
-    return {candidate.name: candidate.can_run(call) for candidate in BACKENDS}
+def verdicts(call: Call, requested: str | None = None) -> dict[str, Verdict]:
+    """What every backend says about a call, highest priority first. One asked for by name need only be able
+    to run it.
+    """
+    return {
+        candidate.name: candidate.can_run(call) if candidate.name == requested else candidate.should_run(call)
+        for candidate in BACKENDS
+    }
 
 
 def select(call: Call, requested: str | None = None) -> Backend:
@@ -170,7 +189,7 @@ def select(call: Call, requested: str | None = None) -> Backend:
             )
         return chosen
     for candidate in BACKENDS:
-        if call.op in candidate.kernels and candidate.can_run(call).ok:
+        if call.op in candidate.kernels and candidate.should_run(call).ok:
             return candidate
     reasons = "; ".join(f"{name}: {verdict.reason}" for name, verdict in verdicts(call).items())
     raise BackendUnavailable(f"{call.op}: no backend can run this call ({reasons})")
@@ -329,5 +348,8 @@ def explain(op: Any, *args: Any, **kwargs: Any) -> Explanation:
     if requested is not None:
         backend(requested)
     return Explanation(
-        call, requested, verdicts(call), verdicts(call._replace(op=f"{name}_backward", options=()))
+        call,
+        requested,
+        verdicts(call, requested),
+        verdicts(call._replace(op=f"{name}_backward"), requested),
     )

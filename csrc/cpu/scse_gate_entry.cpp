@@ -7,38 +7,13 @@
 #include <string>
 
 #include "spinecore/cpu_features.h"
+#include "spinecore/entry_checks.h"
+#include "spinecore/isa_kernels.h"
 #include "spinecore/scse_gate.h"
 
 namespace spinecore {
 
-namespace isa_baseline {
-extern const ScseGateKernels scse_gate_kernels;
-}
-#if defined(SPINECORE_HAVE_AVX2)
-namespace isa_avx2 {
-extern const ScseGateKernels scse_gate_kernels;
-}
-#endif
-#if defined(SPINECORE_HAVE_AVX512)
-namespace isa_avx512 {
-extern const ScseGateKernels scse_gate_kernels;
-}
-#endif
-
-const ScseGateKernels& scse_gate_kernels() {
-  switch (selected_isa()) {
-#if defined(SPINECORE_HAVE_AVX512)
-    case Isa::avx512:
-      return isa_avx512::scse_gate_kernels;
-#endif
-#if defined(SPINECORE_HAVE_AVX2)
-    case Isa::avx2:
-      return isa_avx2::scse_gate_kernels;
-#endif
-    default:
-      return isa_baseline::scse_gate_kernels;
-  }
-}
+SPINECORE_ISA_KERNELS(ScseGateKernels, scse_gate_kernels)
 
 ScseGateGeometry scse_gate_geometry(int64_t n, int64_t c, int64_t p, int64_t reduced, bool channels_last) {
   // Channels-last: about 16 K elements, so that what the backward reads twice is still in the first cache level or
@@ -56,14 +31,6 @@ int64_t scse_gate_backward_workspace(const ScseGateGeometry& g) {
 }
 
 namespace {
-
-// The checks of one call are cheap and safe on any view: all run, the first complaint is the one that is answered.
-Status first_complaint(std::initializer_list<Status> checks) {
-  for (const Status& status : checks) {
-    if (!status.ok()) return status;
-  }
-  return {};
-}
 
 Status check_mode(const char* op, int mode) {
   if (mode == 0 || mode == 1) return {};
@@ -93,27 +60,6 @@ Status check_width(const char* op, const TensorView& w1) {
   if (w1.dims == 2) return {};
   return Status::wrong_value(std::string(op) + ": argument 'w1' has " + std::to_string(w1.dims) +
                              " dimensions, expected two: (hidden width, C)");
-}
-
-Status check_apart_all(const char* op, std::initializer_list<const TensorView*> written,
-                       std::initializer_list<const TensorView*> read) {
-  for (const TensorView* const* out = written.begin(); out != written.end(); ++out) {
-    if ((*out)->numel() == 0) continue;
-    for (const TensorView* const* other = out + 1; other != written.end(); ++other) {
-      Status status = check_apart(op, **out, **other);
-      if (!status.ok()) return status;
-    }
-    for (const TensorView* other : read) {
-      Status status = check_apart(op, **out, *other);
-      if (!status.ok()) return status;
-    }
-  }
-  return {};
-}
-
-Status thread_failure(const char* op) {
-  return Status::internal(std::string(op) +
-                          ": the borrowed thread pool reported a failure; the results are incomplete");
 }
 
 }  // namespace

@@ -38,6 +38,10 @@ class Cost(NamedTuple):
     bytes: int
 
 
+def _no_options(*_: Any) -> tuple[Any, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class OpSpec:
     """The whole contract of one operator.
@@ -56,7 +60,9 @@ class OpSpec:
         backward: From the gradients of the differentiable returns (None where nothing uses one of several) to
             one gradient an input, by calling the backward operator.
         backward_schema, backward_reference, backward_fake: The backward as an operator of its own.
-        call: The metadata a backend decides on; the backward's call has the same metadata under its own name.
+        call: The metadata a backend decides on.
+        backward_options: The options of the backward's call, from the backward's arguments: what ``call``
+            gives as options, for kernels of the backward that decide on them.
         autocast: For each tensor argument that autocast touches, ``lower`` (the autocast dtype) or
             ``float32``.
         samples: Inputs for a dtype and a seed, edge cases included.
@@ -84,6 +90,7 @@ class OpSpec:
     equations: str
     source: str
     differentiable: int = 1
+    backward_options: Callable[..., tuple[Any, ...]] = _no_options
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     backward_kernels: Mapping[str, Kernel] = field(default_factory=dict)
 
@@ -113,7 +120,8 @@ def register(spec: OpSpec) -> tuple[Any, Any]:
     _register_kernels(spec)
     _implement(forward, lambda *args: spec.call(*args), spec.check)
     backward_name = f"{spec.name}_backward"
-    _implement(backward, lambda x, *_: backends.call_of(backward_name, x), None)
+    options = spec.backward_options
+    _implement(backward, lambda *args: backends.call_of(backward_name, args[0], *options(*args)), None)
 
     def fake(*args: Any) -> Any:
         filled = _fill(forward, args)[:-1]

@@ -1,87 +1,10 @@
-// Runs the scSE gate without Python, for the sanitizers: every tensor lies in its own allocation of exactly its size,
-// so that one element too far is an error, and every shape is compared with a plain double loop.
-#include <cmath>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <limits>
-#include <random>
-#include <string>
-#include <vector>
-
-#include "spinecore/cpu_features.h"
-#include "spinecore/parallel.h"
+// Runs the scSE gate without Python, for the sanitizers: every shape is compared with a plain double loop.
 #include "spinecore/scse_gate.h"
 
-using namespace spinecore;
+#include "driver.h"
 
+namespace spinecore::driver {
 namespace {
-
-std::mt19937 generator(1);
-std::normal_distribution<float> normal;
-
-struct Buffer {
-  TensorView view;
-  std::vector<char> memory;
-
-  Buffer(const char* name, std::vector<int64_t> shape, DType dtype = DType::float32, bool channels_last = false,
-         int shift = 0) {
-    view.name = name;
-    view.dtype = dtype;
-    view.on_cpu = true;
-    view.dims = static_cast<int>(shape.size());
-    int64_t step = 1;
-    for (int i = view.dims - 1; i >= 0; --i) {
-      view.shape[i] = shape[i];
-      view.strides[i] = step;
-      step *= shape[i];
-    }
-    if (channels_last) {
-      const int64_t c = shape[1], h = shape[2], w = shape[3];
-      const int64_t strides[] = {h * w * c, 1, w * c, c};
-      std::memcpy(view.strides, strides, sizeof(strides));
-    }
-    memory.resize(static_cast<size_t>(view.bytes() + shift * element()));
-    view.data = memory.data() + shift * element();
-  }
-  // The view points into the vector.
-  Buffer(Buffer&&) = default;
-  Buffer(const Buffer&) = delete;
-
-  int64_t element() const { return view.dtype == DType::bfloat16 ? 2 : 4; }
-
-  float get(int64_t i) const {
-    if (view.dtype == DType::float32) return view.floats()[i];
-    const uint32_t bits = static_cast<uint32_t>(static_cast<uint16_t*>(view.data)[i]) << 16;
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-  }
-  void set(int64_t i, float value) {
-    if (view.dtype == DType::float32) {
-      view.floats()[i] = value;
-      return;
-    }
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    static_cast<uint16_t*>(view.data)[i] = static_cast<uint16_t>(bits >> 16);
-  }
-  Buffer& randomise() {
-    for (int64_t i = 0; i < view.numel(); ++i) set(i, normal(generator));
-    return *this;
-  }
-  Buffer& poison() {
-    for (int64_t i = 0; i < view.numel(); ++i) set(i, std::numeric_limits<float>::quiet_NaN());
-    return *this;
-  }
-};
-
-void require(bool condition, const std::string& what) {
-  if (condition) return;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-  std::exit(1);
-}
 
 double logistic(double x) { return 1. / (1. + std::exp(-x)); }
 
@@ -147,34 +70,29 @@ void run(int64_t n, int64_t c, int64_t h, int64_t w, int64_t r, int mode, bool c
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  require(argc > 2, "usage: driver all|large ISA...");
-  const bool only_large = std::string(argv[1]) == "large";  // those that several threads share
-  set_pool_threads(3);
+int run_all(bool only_large) {
   int runs = 0;
-  for (int i = 2; i < argc; ++i) {
-    const Status status = select_isa(argv[i]);
-    require(status.ok(), status.message);
-    const int64_t shapes[][5] = {{1, 1, 1, 1, 1},   {0, 4, 3, 3, 2},    {2, 3, 5, 7, 2},    {1, 16, 9, 15, 2},
-                                 {2, 17, 8, 8, 4},  {1, 31, 13, 3, 1},  {3, 64, 6, 6, 8},   {1, 5, 1, 70, 0},
-                                 {2, 33, 1, 1, 3},  {1, 1, 19, 21, 1},  {1, 32, 40, 41, 4}, {1, 2, 95, 60, 1},
-                                 {4, 130, 7, 5, 9}, {1, 64, 50, 50, 8}, {1, 3, 0, 4, 2}};
-    for (const auto& s : shapes) {
-      if (only_large && s[1] * s[2] * s[3] < 50000) continue;
-      for (int mode : {0, 1}) {
-        for (bool channels_last : {false, true}) {
-          for (DType dtype : {DType::float32, DType::bfloat16}) {
-            for (int shift : {0, 1}) {
-              run(s[0], s[1], s[2], s[3], s[4], mode, channels_last, dtype, shift);
-              ++runs;
-            }
+  const int64_t shapes[][5] = {{1, 1, 1, 1, 1},   {0, 4, 3, 3, 2},    {2, 3, 5, 7, 2},    {1, 16, 9, 15, 2},
+                               {2, 17, 8, 8, 4},  {1, 31, 13, 3, 1},  {3, 64, 6, 6, 8},   {1, 5, 1, 70, 0},
+                               {2, 33, 1, 1, 3},  {1, 1, 19, 21, 1},  {1, 32, 40, 41, 4}, {1, 2, 95, 60, 1},
+                               {4, 130, 7, 5, 9}, {1, 64, 50, 50, 8}, {1, 3, 0, 4, 2}};
+  for (const auto& s : shapes) {
+    if (only_large && s[1] * s[2] * s[3] < 50000) continue;
+    for (int mode : {0, 1}) {
+      for (bool channels_last : {false, true}) {
+        for (DType dtype : {DType::float32, DType::bfloat16}) {
+          for (int shift : {0, 1}) {
+            run(s[0], s[1], s[2], s[3], s[4], mode, channels_last, dtype, shift);
+            ++runs;
           }
         }
       }
     }
   }
-  std::printf("%d runs\n", runs);
-  return 0;
+  return runs;
 }
+
+const Register registered(run_all);
+
+}  // namespace
+}  // namespace spinecore::driver

@@ -14,8 +14,8 @@ import pytest
 from spinecore import _native
 
 ROOT = Path(__file__).resolve().parents[2]
-DRIVER = Path(__file__).with_name("scse_gate_driver.cpp")
-KERNELS = ("scse_gate",)
+DRIVERS = sorted(Path(__file__).parent.glob("*.cpp"))
+KERNELS = sorted((ROOT / "csrc/cpu/kernels").glob("*.cpp"))
 ISA_FLAGS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
@@ -45,8 +45,8 @@ def build(folder: Path, isas: list[str], flags: list[str]) -> Path:
         *flags,
     ]
     have = [f"-DSPINECORE_HAVE_{isa.upper()}=1" for isa in isas]
-    shared = [path for path in sorted((ROOT / "csrc/cpu").glob("*.cpp")) if path.stem not in KERNELS]
-    jobs = [(path, folder / f"{path.stem}.o", have) for path in (*shared, DRIVER)]
+    shared = sorted((ROOT / "csrc/cpu").glob("*.cpp"))
+    jobs = [(path, folder / f"{path.stem}.o", have) for path in (*shared, *DRIVERS)]
     for isa in isas:
         options = [
             f"-DSPINECORE_ISA=isa_{isa}",
@@ -55,7 +55,7 @@ def build(folder: Path, isas: list[str], flags: list[str]) -> Path:
             "-fno-rtti",
             *ISA_FLAGS[isa],
         ]
-        jobs += [(ROOT / f"csrc/cpu/{name}.cpp", folder / f"{name}_{isa}.o", options) for name in KERNELS]
+        jobs += [(path, folder / f"{path.stem}_{isa}.o", options) for path in KERNELS]
 
     def compile_one(job: tuple[Path, Path, list[str]]) -> str:
         source, target, options = job
@@ -95,10 +95,10 @@ def test_no_data_race(tmp_path: Path) -> None:
     run(build(tmp_path, ["baseline"], ["-fsanitize=thread"]), "large", ["baseline"])
 
 
+@pytest.mark.parametrize("source", KERNELS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("isa", COMPILED)
-def test_a_kernel_object_shares_no_function_with_another(isa: str, tmp_path: Path) -> None:
+def test_a_kernel_object_shares_no_function_with_another(isa: str, source: Path, tmp_path: Path) -> None:
     """The linker merges weak symbols across instruction sets, and may keep what an old CPU cannot run."""
-    source = ROOT / "csrc/cpu/scse_gate.cpp"
     options = [f"-DSPINECORE_ISA=isa_{isa}", "-fno-exceptions", "-fno-rtti", *ISA_FLAGS[isa]]
     target = tmp_path / "kernel.o"
     include = f"-I{ROOT}/csrc/include"

@@ -169,7 +169,7 @@ def test_source_distribution_holds_the_sources_and_no_tests(tmp_path: Path) -> N
     for name in (
         "pyproject.toml",
         "CMakeLists.txt",
-        "csrc/cpu/scse_gate.cpp",
+        "csrc/cpu/kernels/scse_gate.cpp",
         "spinecore/_native.py",
         "plugins/__init__.py",
     ):

@@ -1,0 +1,42 @@
+// What every checked entry does the same way.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "spinecore/status.h"
+#include "spinecore/tensor_view.h"
+
+namespace spinecore {
+
+// The checks of one call are cheap and safe on any view: all run, the first complaint is the one that is answered.
+inline Status first_complaint(std::initializer_list<Status> checks) {
+  for (const Status& status : checks) {
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+// What is written shares memory with nothing else.
+inline Status check_apart_all(const char* op, std::initializer_list<const TensorView*> written,
+                              std::initializer_list<const TensorView*> read) {
+  for (const TensorView* const* out = written.begin(); out != written.end(); ++out) {
+    if ((*out)->numel() == 0) continue;
+    for (const TensorView* const* other = out + 1; other != written.end(); ++other) {
+      Status status = check_apart(op, **out, **other);
+      if (!status.ok()) return status;
+    }
+    for (const TensorView* other : read) {
+      Status status = check_apart(op, **out, *other);
+      if (!status.ok()) return status;
+    }
+  }
+  return {};
+}
+
+inline Status thread_failure(const char* op) {
+  return Status::internal(std::string(op) +
+                          ": the borrowed thread pool reported a failure; the results are incomplete");
+}
+
+}  // namespace spinecore

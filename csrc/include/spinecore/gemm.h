@@ -1,0 +1,105 @@
+// Small dense matrix products in registers. In the namespace of the instruction set, like simd.h.
+//
+//   C[m][n] (+)= sum_k A[m * a_row + k * a_col] * B[k * b_row + n]
+//
+// Rows of B and of C lie together; A is read one element at a time, so that it may be transposed at no cost. Callers
+// block and pack so that B stays in the caches.
+#pragma once
+
+#include <cstdint>
+
+#include "spinecore/simd.h"
+
+namespace spinecore {
+namespace SPINECORE_ISA {
+namespace {
+
+// Vectors of a full panel of columns, and rows of the largest tile: accumulators, one row of B and one element of A
+// fill the vector registers (32 with AVX-512, else 16).
+#if defined(__AVX512F__)
+constexpr int panel_vectors = 4;
+#else
+constexpr int panel_vectors = 2;
+#endif
+constexpr int panel_width = panel_vectors * lanes;
+
+template <int vectors>
+constexpr int tile_rows() {
+#if defined(__AVX512F__)
+  return vectors == 4 ? 6 : vectors == 3 ? 8 : vectors == 2 ? 12 : 16;
+#else
+  return vectors == 2 ? 6 : 12;
+#endif
+}
+
+struct Product {
+  int64_t depth;  // terms of each sum
+  const float* a;
+  int64_t a_row, a_col;
+  const float* b;
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+};
+
+template <int rows, int vectors, bool accumulate>
+__attribute__((noinline)) void gemm_tile(const Product& p) {
+  Vec sums[rows][vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) sums[i][j] = accumulate ? load(p.c + i * p.c_row + j * lanes) : Vec{};
+  }
+  const float *a = p.a, *b = p.b;
+  const int64_t a_row = p.a_row, a_col = p.a_col, b_row = p.b_row;
+  for (int64_t k = p.depth; k > 0; --k, a += a_col, b += b_row) {
+    Vec row[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) row[j] = load(b + j * lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const Vec factor = splat(a[i * a_row]);
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sums[i][j] += factor * row[j];
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) store(p.c + i * p.c_row + j * lanes, sums[i][j]);
+  }
+}
+
+// `rows` rows against one panel of `vectors` vectors.
+template <int vectors, bool accumulate>
+void gemm_rows(int64_t rows, Product p) {
+  constexpr int most = tile_rows<vectors>();
+  const auto advance = [&p](int count) {
+    p.a += count * p.a_row;
+    p.c += count * p.c_row;
+  };
+  for (; rows >= most; rows -= most, advance(most)) gemm_tile<most, vectors, accumulate>(p);
+  for (; rows >= 4; rows -= 4, advance(4)) gemm_tile<4, vectors, accumulate>(p);
+  for (; rows >= 1; rows -= 1, advance(1)) gemm_tile<1, vectors, accumulate>(p);
+}
+
+// One panel of at most panel_vectors vectors.
+template <bool accumulate>
+void gemm_panel(int64_t rows, int64_t vectors, const Product& p) {
+  switch (vectors) {
+    case 1:
+      return gemm_rows<1, accumulate>(rows, p);
+    case 2:
+      return gemm_rows<2, accumulate>(rows, p);
+#if defined(__AVX512F__)
+    case 3:
+      return gemm_rows<3, accumulate>(rows, p);
+    case 4:
+      return gemm_rows<4, accumulate>(rows, p);
+#endif
+  }
+}
+
+}  // namespace
+}  // namespace SPINECORE_ISA
+}  // namespace spinecore

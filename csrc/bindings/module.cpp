@@ -60,5 +60,6 @@ PYBIND11_MODULE(_core, module) {
         set_pool_threads(threads);
       },
       py::arg("threads"));
+  bind_convolution(module);
   bind_scse_gate(module);
 }

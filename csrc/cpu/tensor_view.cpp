@@ -103,6 +103,21 @@ Status check_image(const char* op, const TensorView& view) {
   return {};
 }
 
+Status check_channels_last(const char* op, const TensorView& view) {
+  Status status = check_image(op, view);
+  if (!status.ok() || image_layout(view).channels_last) return status;
+  return Status::wrong_value(about(op, view) +
+                             "is NCHW: make it channels-last with "
+                             ".contiguous(memory_format=torch.channels_last)");
+}
+
+Status check_image_shape(const char* op, const TensorView& view, const TensorView& model,
+                         std::initializer_list<int64_t> shape) {
+  TensorView expected = model;
+  for (int i = 0; i < expected.dims; ++i) expected.shape[i] = shape.begin()[i];
+  return check_like(op, view, expected);
+}
+
 Status check_like(const char* op, const TensorView& view, const TensorView& model) {
   bool same = view.dims == model.dims;
   for (int i = 0; same && i < view.dims; ++i) same = view.shape[i] == model.shape[i];

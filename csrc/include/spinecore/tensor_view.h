@@ -45,6 +45,11 @@ ImageLayout image_layout(const TensorView& view);
 Status check_float32(const char* op, const TensorView& view, std::initializer_list<int64_t> shape);
 // An image: float32 or bfloat16, on the CPU, four dimensions, contiguous or channels-last.
 Status check_image(const char* op, const TensorView& view);
+// The same, channels-last only.
+Status check_channels_last(const char* op, const TensorView& view);
+// An image of exactly this shape and of the dtype of `model`.
+Status check_image_shape(const char* op, const TensorView& view, const TensorView& model,
+                         std::initializer_list<int64_t> shape);
 // A tensor that must look like another one: dtype and shape.
 Status check_like(const char* op, const TensorView& view, const TensorView& model);
 // A written tensor must not share memory with another argument.

@@ -1,0 +1,62 @@
+// 3x3 convolution: the kernels, compiled once per instruction set. Equations and arguments: spinecore/conv3x3.h.
+#include "spinecore/conv3x3.h"
+
+#include "spinecore/parallel.h"
+#include "spinecore/scratch.h"
+#include "winograd.h"
+
+namespace spinecore {
+namespace SPINECORE_ISA {
+namespace {
+
+template <class T>
+struct Epilogue {
+  Image<T> y;
+  const T* residual;
+  const float* bias;
+  bool relu_after;
+  Vec* poison;
+
+  template <class Access>
+  SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
+    const Vec shift = bias ? access.get(bias + c) : Vec{};
+    each_pixel(tile, [&](int i, int j) {
+      T* to = y.pixel(tile.n, tile.y + i, tile.x + j) + c;
+      Vec value = results[i][j] + shift;
+      if (residual) value += access.get(residual + (to - y.data));
+      if (relu_after) value = relu(value);
+      *poison += not_finite(value);
+      access.put(to, value);
+    });
+  }
+};
+
+template <class T>
+bool run(const Conv3x3Forward& a) {
+  const Image<const T> x{static_cast<const T*>(a.x), a.height, a.width, a.weights.in, a.height};
+  const Image<T> y{static_cast<T*>(a.y), a.height, a.width, a.weights.out, a.height};
+  const TileGrid grid(a.height, a.width);
+  const int64_t grain = 1 + (int64_t{1} << 18) / (positions * (1 + a.weights.in * a.weights.out));
+  return parallel_for(0, a.n * grid.down * grid.across, grain, [&](int64_t begin, int64_t end) {
+    float* memory = thread_scratch(Block::floats(a.weights.in, a.weights.out));
+    if (memory == nullptr) {
+      __atomic_store_n(a.not_finite, 1, __ATOMIC_RELAXED);  // somebody else has to compute this
+      return;
+    }
+    const Block block(a.weights.in, a.weights.out, memory);
+    Vec poison{};
+    convolve_tiles(a.weights, x, grid, begin, end - begin, block,
+                   Epilogue<T>{y, static_cast<const T*>(a.residual), a.bias, a.relu, &poison});
+    raise_unless_zero(poison, a.not_finite);
+  });
+}
+
+bool forward(const Conv3x3Forward& a) { return a.dtype == DType::bfloat16 ? run<BFloat16>(a) : run<float>(a); }
+
+}  // namespace
+
+extern const Conv3x3Kernels conv3x3_kernels;
+const Conv3x3Kernels conv3x3_kernels{forward};
+
+}  // namespace SPINECORE_ISA
+}  // namespace spinecore

@@ -1,0 +1,235 @@
+// 3x3 convolution by Winograd's F(4x4, 3x3): a tile of 4x4 results from 6x6 values with 36 products instead of 144.
+//
+//   Y = A^T [ sum over channels of (G w G^T) * (B^T d B) ] A
+//
+// Points 0, 1, -1, 1/2, -2 and infinity: half the rounding error of the usual 0, +-1, +-2. Images are (N, H, W, C); the
+// products of a block of tiles are 36 small matrix products, tiles x channels times channels x results, one a position.
+#pragma once
+
+#include <cstdint>
+
+#include "spinecore/gemm.h"
+#include "spinecore/rows.h"
+#include "spinecore/winograd.h"
+
+namespace spinecore {
+namespace SPINECORE_ISA {
+namespace {
+
+constexpr int positions = 36;
+// Between the positions of a block in memory: powers of two would all fall into the same cache sets.
+constexpr int64_t position_gap = 16;
+
+SPINECORE_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+SPINECORE_INLINE int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// ---- one-dimensional transforms -----------------------------------------------------------------------------------
+// B^T d. With q(x) = (x - 1/2)(x + 2), the rows of B^T are multiples of q or of x^3 - x.
+SPINECORE_INLINE void transform_input(const Vec (&d)[6], Vec (&out)[6]) {
+  const Vec q0 = d[2] + 1.5f * d[1] - d[0];
+  const Vec q1 = d[3] + 1.5f * d[2] - d[1];
+  const Vec q2 = d[4] + 1.5f * d[3] - d[2];
+  const Vec q3 = d[5] + 1.5f * d[4] - d[3];
+  const Vec r1 = d[3] - d[1], r2 = d[4] - d[2];
+  out[0] = q2 - q0;
+  out[1] = q2 + q1;
+  out[2] = q2 - q1;
+  out[3] = r2 + 2.f * r1;
+  out[4] = r2 - 0.5f * r1;
+  out[5] = q3 - q1;
+}
+
+// A^T m
+SPINECORE_INLINE void transform_output(const Vec (&m)[6], Vec (&out)[4]) {
+  const Vec sum12 = m[1] + m[2], difference = m[1] - m[2];
+  out[0] = (m[0] + m[3]) + (sum12 + m[4]);
+  out[1] = difference + 0.5f * m[3] - 2.f * m[4];
+  out[2] = sum12 + 0.25f * m[3] + 4.f * m[4];
+  out[3] = (difference + m[5]) + 0.125f * m[3] - 8.f * m[4];
+}
+
+// G w
+SPINECORE_INLINE void transform_weights(const Vec (&w)[3], Vec (&out)[6]) {
+  const Vec even = (w[0] + w[2]) * (1.f / 3.f), odd = w[1] * (1.f / 3.f);
+  out[0] = w[0];
+  out[1] = even + odd;
+  out[2] = odd - even;
+  out[3] = w[0] * (-16.f / 15.f) + w[1] * (-8.f / 15.f) + w[2] * (-4.f / 15.f);
+  out[4] = w[0] * (1.f / 15.f) + w[1] * (-2.f / 15.f) + w[2] * (4.f / 15.f);
+  out[5] = w[2];
+}
+
+// ---- images and tiles ---------------------------------------------------------------------------------------------
+// Rows of pixels, `channels` values each. A ring holds the last `rows` rows of one image only.
+template <class T>
+struct Image {
+  T* data;
+  int64_t height, width, channels;
+  int64_t rows;  // height, or those of the ring
+
+  SPINECORE_INLINE T* pixel(int64_t n, int64_t y, int64_t x) const {
+    const int64_t row = rows == height ? n * height + y : y % rows;
+    return data + (row * width + x) * channels;
+  }
+};
+
+struct Tile {
+  int64_t n, y, x;        // sample and first pixel of the result
+  int64_t height, width;  // how much of the 4x4 lies within the image
+};
+
+// Tiles of all samples in one order: rows of tiles, sample by sample.
+struct TileGrid {
+  int64_t height, width, down, across;
+
+  TileGrid(int64_t h, int64_t w) : height(h), width(w), down((h + 3) / 4), across((w + 3) / 4) {}
+  SPINECORE_INLINE Tile at(int64_t index) const {
+    const int64_t x = index % across * 4, row = index / across, y = row % down * 4;
+    return {row / down, y, x, smaller(4, height - y), smaller(4, width - x)};
+  }
+};
+
+// B^T d B of one tile. `d` are six rows of six pixels; the result goes to 36 places `stride` apart.
+template <class T>
+void transform_input_tile(const T* const (&rows)[6], int64_t channels, float* to, int64_t stride) {
+  each_vector(channels, [&](int64_t c, auto access) {
+    Vec half[6][6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      Vec column[6], out[6];
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) column[i] = access.get(rows[i] + j * channels + c);
+      transform_input(column, out);
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) half[i][j] = out[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) {
+      Vec out[6];
+      transform_input(half[i], out);
+#pragma GCC unroll 6
+      for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * stride + c, out[j]);
+    }
+  });
+}
+
+// The pixels of a tile at the border, with zeros around the image.
+template <class T>
+void gather_border(const Image<const T>& image, const Tile& tile, T* to) {
+  const int64_t channels = image.channels;
+  for (int64_t i = 0; i < 6; ++i) {
+    for (int64_t j = 0; j < 6; ++j, to += channels) {
+      const int64_t y = tile.y - 1 + i, x = tile.x - 1 + j;
+      if (y < 0 || x < 0 || y >= image.height || x >= image.width) {
+        __builtin_memset(to, 0, static_cast<size_t>(channels) * sizeof(T));
+      } else {
+        __builtin_memcpy(to, image.pixel(tile.n, y, x), static_cast<size_t>(channels) * sizeof(T));
+      }
+    }
+  }
+}
+
+// `border` has room for 36 pixels.
+template <class T>
+SPINECORE_INLINE void input_tile(const Image<const T>& image, const Tile& tile, T* border, float* to, int64_t stride) {
+  const T* rows[6];
+  const bool inside = tile.y > 0 && tile.x > 0 && tile.y + 5 <= image.height && tile.x + 5 <= image.width;
+  if (!inside) gather_border(image, tile, border);
+  for (int i = 0; i < 6; ++i) {
+    rows[i] = inside ? image.pixel(tile.n, tile.y - 1 + i, tile.x - 1) : border + i * 6 * image.channels;
+  }
+  transform_input_tile(rows, image.channels, to, stride);
+}
+
+// ---- the convolution of a block of tiles --------------------------------------------------------------------------
+// Memory of one thread: transformed tiles, their products, and a border tile.
+struct Block {
+  int64_t tiles, input_stride, product_stride;
+  float *input, *product, *border;
+
+  static int64_t tiles_for(int64_t channels) { return channels <= 32 ? 48 : channels <= 128 ? 24 : 12; }
+  static int64_t floats(int64_t in, int64_t /*out*/) {
+    const int64_t tiles = tiles_for(in);
+    return positions * (tiles * (round_up(in, lanes) + panel_width) + 2 * position_gap) + positions * round_up(in, 16);
+  }
+  Block(int64_t in, int64_t /*out*/, float* memory)
+      : tiles(tiles_for(in)),
+        input_stride(tiles * round_up(in, lanes) + position_gap),
+        product_stride(tiles * panel_width + position_gap),
+        input(memory),
+        product(input + positions * input_stride),
+        border(product + positions * product_stride) {}
+};
+
+// Convolves `count` tiles from the `first` of the grid. `epilogue(tile, c, access, results)` gets the 4x4 results of
+// the channels from c on, a vector each, and writes those that lie within the image.
+template <class T, class Epilogue>
+void convolve_tiles(const WinogradWeights& w, const Image<const T>& image, const TileGrid& grid, int64_t first,
+                    int64_t count, const Block& block, const Epilogue& epilogue) {
+  const int64_t row = round_up(w.in, lanes);
+  // Blocks of equal size: a short last one would waste the registers of the products.
+  const int64_t blocks = (count + block.tiles - 1) / block.tiles;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t begin = first + count * b / blocks, tiles = first + count * (b + 1) / blocks - begin;
+    for (int64_t t = 0; t < tiles; ++t) {
+      input_tile(image, grid.at(begin + t), reinterpret_cast<T*>(block.border), block.input + t * row,
+                 block.input_stride);
+    }
+    for (int64_t column = 0; column < w.out; column += panel_width) {
+      const int64_t width = smaller(panel_width, round_up(w.out - column, lanes));
+      const float* weights = w.data + column * positions * w.in;
+      for (int64_t k = 0; k < positions; ++k) {
+        gemm_panel<false>(tiles, width / lanes,
+                          {w.in, block.input + k * block.input_stride, row, 1, weights + k * w.in * width, width,
+                           block.product + k * block.product_stride, width});
+      }
+      for (int64_t t = 0; t < tiles; ++t) {
+        const Tile tile = grid.at(begin + t);
+        const float* product = block.product + t * width;
+        each_vector(smaller(width, w.out - column), [&](int64_t c, auto access) {
+          Vec half[4][6], results[4][4];
+#pragma GCC unroll 6
+          for (int j = 0; j < 6; ++j) {
+            Vec m[6], out[4];
+#pragma GCC unroll 6
+            for (int i = 0; i < 6; ++i) m[i] = load(product + (i * 6 + j) * block.product_stride + c);
+            transform_output(m, out);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) half[i][j] = out[i];
+          }
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) transform_output(half[i], results[i]);
+          epilogue(tile, column + c, access, results);
+        });
+      }
+    }
+  }
+}
+
+// Calls body(i, j) for the pixels of a tile that lie within the image.
+template <class Body>
+SPINECORE_INLINE void each_pixel(const Tile& tile, const Body& body) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    if (i >= tile.height) break;
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      if (j >= tile.width) break;
+      body(i, j);
+    }
+  }
+}
+
+// max(x, 0) that lets NaN pass, as torch's does.
+SPINECORE_INLINE Vec relu(Vec value) { return value < splat(0.f) ? splat(0.f) : value; }
+
+// The transform spreads a NaN or an infinity over its tile, and never loses one: whoever calls has the reference
+// compute what is not finite. A flag is raised by the sum of value - value, which is zero for numbers.
+SPINECORE_INLINE Vec not_finite(Vec value) { return value - value; }
+SPINECORE_INLINE void raise_unless_zero(Vec total, int* flag) {
+  if (!(sum(total) == 0.f)) __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+}
+
+}  // namespace
+}  // namespace SPINECORE_ISA
+}  // namespace spinecore

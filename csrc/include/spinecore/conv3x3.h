@@ -1,0 +1,39 @@
+// 3x3 convolution with bias, residual and activation, forward on the CPU.
+//
+//   y = activation(conv(x, w) + bias + residual),  padding 1, stride 1
+#pragma once
+
+#include <cstdint>
+
+#include "spinecore/status.h"
+#include "spinecore/tensor_view.h"
+#include "spinecore/winograd.h"
+
+namespace spinecore {
+
+struct Conv3x3Forward {
+  int64_t n, height, width;
+  WinogradWeights weights;
+  DType dtype;  // of x, residual and y
+  bool relu;
+  const float* bias;     // or nullptr
+  const void* residual;  // or nullptr
+  const void* x;
+  void* y;
+  int* not_finite;  // set to 1 where y holds a NaN or an infinity
+};
+
+struct Conv3x3Kernels {
+  bool (*forward)(const Conv3x3Forward&);
+};
+const Conv3x3Kernels& conv3x3_kernels();
+
+// x (N,I,H,W), y and residual (N,O,H,W), all channels-last; transformed weights; bias (O,) float32. Bias and residual
+// may be views without elements: there is none. `finite` becomes false where y holds a NaN or an infinity: the
+// transform spreads them over their tile, so that the caller has to compute y by other means.
+struct Conv3x3Views {
+  TensorView x, weights, bias, residual, y;
+};
+Status conv3x3_forward(const Conv3x3Views& views, bool relu, bool* finite);
+
+}  // namespace spinecore

@@ -1,6 +1,9 @@
 // The operators made of 3x3 convolutions.
+#include <algorithm>
+
 #include "bindings.h"
 #include "spinecore/conv3x3.h"
+#include "spinecore/recurrent_residual_conv.h"
 #include "spinecore/winograd.h"
 
 namespace py = pybind11;
@@ -25,6 +28,23 @@ bool forward(View x, View weights, View bias, View residual, bool relu, View y) 
   return finite;
 }
 
+int64_t recurrent_workspace(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps) {
+  if (std::min({n, c, h, w, steps}) < 0) {
+    throw py::value_error("recurrent_residual_conv_workspace: sizes must not be negative");
+  }
+  return recurrent_forward_workspace(n, c, h, w, steps);
+}
+
+bool recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, int64_t steps, bool residual, View y,
+                       View workspace) {
+  const RecurrentForwardViews views{
+      named(x, "x"),         named(w_in, "w_in"), named(w_rec, "w_rec"),        named(scale, "scale"),
+      named(shift, "shift"), named(y, "y"),       named(workspace, "workspace")};
+  bool finite = true;
+  call(recurrent_residual_conv_forward, views, steps, residual, &finite);
+  return finite;
+}
+
 }  // namespace
 
 void bind_convolution(py::module_& module) {
@@ -32,6 +52,11 @@ void bind_convolution(py::module_& module) {
   module.def("winograd_transform", &transform, py::arg("w"), py::arg("transposed"), py::arg("to"));
   module.def("conv3x3_forward", &forward, py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("residual"),
              py::arg("relu"), py::arg("y"));
+  module.def("recurrent_residual_conv_workspace", &recurrent_workspace, py::arg("n"), py::arg("c"), py::arg("h"),
+             py::arg("w"), py::arg("steps"));
+  module.def("recurrent_residual_conv_forward", &recurrent_forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"),
+             py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
+             py::arg("workspace"));
 }
 
 }  // namespace spinecore

@@ -25,7 +25,7 @@ float* thread_scratch(int64_t count) {
     scratch.memory.reset();
     const int64_t bytes = (count * static_cast<int64_t>(sizeof(float)) + page - 1) / page * page;
     scratch.memory.reset(static_cast<float*>(std::aligned_alloc(page, static_cast<size_t>(bytes))));
-    scratch.count = scratch.memory ? count : 0;
+    scratch.count = scratch.memory ? bytes / static_cast<int64_t>(sizeof(float)) : 0;
   }
   return scratch.memory.get();
 }

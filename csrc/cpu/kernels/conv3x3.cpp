@@ -20,21 +20,23 @@ struct Epilogue {
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
     const Vec shift = bias ? access.get(bias + c) : Vec{};
+    T* first = y.pixel(tile.n, tile.y, tile.x) + c;
+    const T* added = residual + (first - y.data);
     each_pixel(tile, [&](int i, int j) {
-      T* to = y.pixel(tile.n, tile.y + i, tile.x + j) + c;
+      const int64_t offset = y.offset(i, j);
       Vec value = results[i][j] + shift;
-      if (residual) value += access.get(residual + (to - y.data));
+      if (residual) value += access.get(added + offset);
       if (relu_after) value = relu(value);
       *poison += not_finite(value);
-      access.put(to, value);
+      access.put(first + offset, value);
     });
   }
 };
 
 template <class T>
 bool run(const Conv3x3Forward& a) {
-  const Image<const T> x{static_cast<const T*>(a.x), a.height, a.width, a.weights.in, a.height};
-  const Image<T> y{static_cast<T*>(a.y), a.height, a.width, a.weights.out, a.height};
+  const auto x = Image<const T>::whole(static_cast<const T*>(a.x), a.height, a.width, a.weights.in);
+  const auto y = Image<T>::whole(static_cast<T*>(a.y), a.height, a.width, a.weights.out);
   const TileGrid grid(a.height, a.width);
   const int64_t grain = 1 + (int64_t{1} << 18) / (positions * (1 + a.weights.in * a.weights.out));
   return parallel_for(0, a.n * grid.down * grid.across, grain, [&](int64_t begin, int64_t end) {

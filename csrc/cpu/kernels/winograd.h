@@ -60,17 +60,28 @@ SPINECORE_INLINE void transform_weights(const Vec (&w)[3], Vec (&out)[6]) {
 }
 
 // ---- images and tiles ---------------------------------------------------------------------------------------------
-// Rows of pixels, `channels` values each. A ring holds the last `rows` rows of one image only.
+// Rows of pixels, `channels` values each. A ring holds the last rows of one image only: `rows` of them, a multiple of
+// four, so that the rows of a tile always follow one another.
 template <class T>
 struct Image {
   T* data;
   int64_t height, width, channels;
-  int64_t rows;  // height, or those of the ring
+  int64_t row_pixels;         // from one row to the next
+  int64_t rows, sample_rows;  // both the height, or those of the ring and zero
+  bool distant;               // lies in main memory: worth asking for a row of tiles ahead
 
-  SPINECORE_INLINE T* pixel(int64_t n, int64_t y, int64_t x) const {
-    const int64_t row = rows == height ? n * height + y : y % rows;
-    return data + (row * width + x) * channels;
+  static Image whole(T* data, int64_t height, int64_t width, int64_t channels, bool distant = false) {
+    return {data, height, width, channels, width, height, height, distant};
   }
+  static Image ring(T* memory, int64_t rows, int64_t row_pixels, int64_t height, int64_t width, int64_t channels) {
+    return {memory, height, width, channels, row_pixels, rows, 0, false};
+  }
+  operator Image<const T>() const { return {data, height, width, channels, row_pixels, rows, sample_rows, distant}; }
+  SPINECORE_INLINE T* pixel(int64_t n, int64_t y, int64_t x) const {
+    return data + ((n * sample_rows + y % rows) * row_pixels + x) * channels;
+  }
+  // Of a pixel of a tile from the tile's first.
+  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return (i * row_pixels + j) * channels; }
 };
 
 struct Tile {
@@ -87,18 +98,35 @@ struct TileGrid {
     const int64_t x = index % across * 4, row = index / across, y = row % down * 4;
     return {row / down, y, x, smaller(4, height - y), smaller(4, width - x)};
   }
+  SPINECORE_INLINE void advance(Tile& tile) const {
+    tile.x += 4;
+    if (tile.x >= width) {
+      tile.x = 0;
+      tile.y += 4;
+      if (tile.y >= height) {
+        tile.y = 0;
+        ++tile.n;
+      }
+      tile.height = smaller(4, height - tile.y);
+    }
+    tile.width = smaller(4, width - tile.x);
+  }
 };
 
-// B^T d B of one tile. `d` are six rows of six pixels; the result goes to 36 places `stride` apart.
-template <class T>
-void transform_input_tile(const T* const (&rows)[6], int64_t channels, float* to, int64_t stride) {
+// B^T d B of one tile: rows[i] points to its six pixels of row i, of which those from `begin` to `end` lie within the
+// image; the others are zero and not read. The result goes to 36 places `stride` apart.
+template <bool inside, class T>
+SPINECORE_INLINE void transform_input_tile(const T* const (&rows)[6], int begin, int end, int64_t channels, float* to,
+                                           int64_t stride) {
   each_vector(channels, [&](int64_t c, auto access) {
     Vec half[6][6];
 #pragma GCC unroll 6
     for (int j = 0; j < 6; ++j) {
-      Vec column[6], out[6];
+      Vec column[6] = {}, out[6];
+      if (inside || (j >= begin && j < end)) {
 #pragma GCC unroll 6
-      for (int i = 0; i < 6; ++i) column[i] = access.get(rows[i] + j * channels + c);
+        for (int i = 0; i < 6; ++i) column[i] = access.get(rows[i] + j * channels + c);
+      }
       transform_input(column, out);
 #pragma GCC unroll 6
       for (int i = 0; i < 6; ++i) half[i][j] = out[i];
@@ -113,52 +141,58 @@ void transform_input_tile(const T* const (&rows)[6], int64_t channels, float* to
   });
 }
 
-// The pixels of a tile at the border, with zeros around the image.
+// Asks for the pixels that the tile below needs and this one does not. Hardware follows one row well, but not six at
+// once.
 template <class T>
-void gather_border(const Image<const T>& image, const Tile& tile, T* to) {
-  const int64_t channels = image.channels;
-  for (int64_t i = 0; i < 6; ++i) {
-    for (int64_t j = 0; j < 6; ++j, to += channels) {
-      const int64_t y = tile.y - 1 + i, x = tile.x - 1 + j;
-      if (y < 0 || x < 0 || y >= image.height || x >= image.width) {
-        __builtin_memset(to, 0, static_cast<size_t>(channels) * sizeof(T));
-      } else {
-        __builtin_memcpy(to, image.pixel(tile.n, y, x), static_cast<size_t>(channels) * sizeof(T));
-      }
-    }
+SPINECORE_INLINE void prefetch_below(const Image<const T>& image, const Tile& tile) {
+  const int64_t bytes = tile.width * image.channels * static_cast<int64_t>(sizeof(T));
+  const int64_t last = smaller(image.height, tile.y + 9);
+  for (int64_t y = tile.y + 5; y < last; ++y) {
+    const char* from = reinterpret_cast<const char*>(image.pixel(tile.n, y, tile.x));
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
   }
 }
 
-// `border` has room for 36 pixels.
+// `zeros` holds six pixels.
 template <class T>
-SPINECORE_INLINE void input_tile(const Image<const T>& image, const Tile& tile, T* border, float* to, int64_t stride) {
+void input_tile(const Image<const T>& image, const Tile& tile, const T* zeros, float* to, int64_t stride) {
+  if (image.distant) prefetch_below(image, tile);
   const T* rows[6];
-  const bool inside = tile.y > 0 && tile.x > 0 && tile.y + 5 <= image.height && tile.x + 5 <= image.width;
-  if (!inside) gather_border(image, tile, border);
-  for (int i = 0; i < 6; ++i) {
-    rows[i] = inside ? image.pixel(tile.n, tile.y - 1 + i, tile.x - 1) : border + i * 6 * image.channels;
+  const auto take_row = [&](int64_t i) {
+    return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * image.channels;
+  };
+  if (tile.y > 0 && tile.x > 0 && tile.y + 5 <= image.height && tile.x + 5 <= image.width) {
+    for (int64_t i = 0; i < 6; ++i) rows[i] = take_row(i);
+    return transform_input_tile<true>(rows, 0, 6, image.channels, to, stride);
   }
-  transform_input_tile(rows, image.channels, to, stride);
+  for (int64_t i = 0; i < 6; ++i) {
+    const int64_t y = tile.y - 1 + i;
+    rows[i] = y < 0 || y >= image.height ? zeros : take_row(i);
+  }
+  const int begin = tile.x > 0 ? 0 : 1, end = static_cast<int>(smaller(6, image.width + 1 - tile.x));
+  transform_input_tile<false>(rows, begin, end, image.channels, to, stride);
 }
 
 // ---- the convolution of a block of tiles --------------------------------------------------------------------------
-// Memory of one thread: transformed tiles, their products, and a border tile.
+// Memory of one thread: transformed tiles, their products, and six pixels of zeros.
 struct Block {
   int64_t tiles, input_stride, product_stride;
-  float *input, *product, *border;
+  float *input, *product, *zeros;
 
-  static int64_t tiles_for(int64_t channels) { return channels <= 32 ? 48 : channels <= 128 ? 24 : 12; }
-  static int64_t floats(int64_t in, int64_t /*out*/) {
-    const int64_t tiles = tiles_for(in);
-    return positions * (tiles * (round_up(in, lanes) + panel_width) + 2 * position_gap) + positions * round_up(in, 16);
-  }
-  Block(int64_t in, int64_t /*out*/, float* memory)
+  Block(int64_t in, int64_t out, float* memory)
       : tiles(tiles_for(in)),
         input_stride(tiles * round_up(in, lanes) + position_gap),
-        product_stride(tiles * panel_width + position_gap),
+        product_stride(tiles * smaller(panel_width, round_up(out, lanes)) + position_gap),
         input(memory),
         product(input + positions * input_stride),
-        border(product + positions * product_stride) {}
+        zeros(product + positions * product_stride) {}
+
+  static int64_t floats(int64_t in, int64_t out) {
+    const Block block(in, out, nullptr);
+    return positions * (block.input_stride + block.product_stride) + 6 * in;
+  }
+  // Enough tiles to fill the registers of the products and to share each weight read, in half of a 1 MiB second level.
+  static int64_t tiles_for(int64_t channels) { return channels <= 32 ? 48 : channels <= 128 ? 24 : 18; }
 };
 
 // Convolves `count` tiles from the `first` of the grid. `epilogue(tile, c, access, results)` gets the 4x4 results of
@@ -167,24 +201,42 @@ template <class T, class Epilogue>
 void convolve_tiles(const WinogradWeights& w, const Image<const T>& image, const TileGrid& grid, int64_t first,
                     int64_t count, const Block& block, const Epilogue& epilogue) {
   const int64_t row = round_up(w.in, lanes);
+  fill_zero(block.zeros, 6 * w.in);
   // Blocks of equal size: a short last one would waste the registers of the products.
   const int64_t blocks = (count + block.tiles - 1) / block.tiles;
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t begin = first + count * b / blocks, tiles = first + count * (b + 1) / blocks - begin;
-    for (int64_t t = 0; t < tiles; ++t) {
-      input_tile(image, grid.at(begin + t), reinterpret_cast<T*>(block.border), block.input + t * row,
-                 block.input_stride);
+    const Tile start = grid.at(begin);
+    Tile tile = start;
+    for (int64_t t = 0; t < tiles; ++t, grid.advance(tile)) {
+      input_tile(image, tile, reinterpret_cast<const T*>(block.zeros), block.input + t * row, block.input_stride);
     }
     for (int64_t column = 0; column < w.out; column += panel_width) {
       const int64_t width = smaller(panel_width, round_up(w.out - column, lanes));
       const float* weights = w.data + column * positions * w.in;
-      for (int64_t k = 0; k < positions; ++k) {
-        gemm_panel<false>(tiles, width / lanes,
-                          {w.in, block.input + k * block.input_stride, row, 1, weights + k * w.in * width, width,
-                           block.product + k * block.product_stride, width});
+      const auto multiply = [&](auto constant_row) {
+        for (int64_t k = 0; k < positions; ++k) {
+          gemm_panel<false, constant_row>(
+              tiles, width / lanes,
+              {w.in, block.input + k * block.input_stride, row, 1, weights + k * w.in * width, width,
+               block.product + k * block.product_stride, width});
+        }
+      };
+      switch (row) {
+        case 16:
+          multiply(std::integral_constant<int64_t, 16>{});
+          break;
+        case 32:
+          multiply(std::integral_constant<int64_t, 32>{});
+          break;
+        case 64:
+          multiply(std::integral_constant<int64_t, 64>{});
+          break;
+        default:
+          multiply(std::integral_constant<int64_t, 0>{});
       }
-      for (int64_t t = 0; t < tiles; ++t) {
-        const Tile tile = grid.at(begin + t);
+      tile = start;
+      for (int64_t t = 0; t < tiles; ++t, grid.advance(tile)) {
         const float* product = block.product + t * width;
         each_vector(smaller(width, w.out - column), [&](int64_t c, auto access) {
           Vec half[4][6], results[4][4];
@@ -209,14 +261,16 @@ void convolve_tiles(const WinogradWeights& w, const Image<const T>& image, const
 // Calls body(i, j) for the pixels of a tile that lie within the image.
 template <class Body>
 SPINECORE_INLINE void each_pixel(const Tile& tile, const Body& body) {
+  if (tile.height == 4 && tile.width == 4) {
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    if (i >= tile.height) break;
+    for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      if (j >= tile.width) break;
-      body(i, j);
+      for (int j = 0; j < 4; ++j) body(i, j);
     }
+    return;
+  }
+  for (int i = 0; i < tile.height; ++i) {
+    for (int j = 0; j < tile.width; ++j) body(i, j);
   }
 }
 

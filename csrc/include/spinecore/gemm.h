@@ -42,17 +42,17 @@ struct Product {
   int64_t c_row;
 };
 
+// `rows` rows and `vectors` vectors of C from the corner of `p` on, all in registers.
 template <int rows, int vectors, bool accumulate>
-__attribute__((noinline)) void gemm_tile(const Product& p) {
+SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row, int64_t a_col, float* c) {
   Vec sums[rows][vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) sums[i][j] = accumulate ? load(p.c + i * p.c_row + j * lanes) : Vec{};
+    for (int j = 0; j < vectors; ++j) sums[i][j] = accumulate ? load(c + i * p.c_row + j * lanes) : Vec{};
   }
-  const float *a = p.a, *b = p.b;
-  const int64_t a_row = p.a_row, a_col = p.a_col, b_row = p.b_row;
-  for (int64_t k = p.depth; k > 0; --k, a += a_col, b += b_row) {
+  const float* b = p.b;
+  for (int64_t k = p.depth; k > 0; --k, a += a_col, b += p.b_row) {
     Vec row[vectors];
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) row[j] = load(b + j * lanes);
@@ -66,36 +66,45 @@ __attribute__((noinline)) void gemm_tile(const Product& p) {
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) store(p.c + i * p.c_row + j * lanes, sums[i][j]);
+    for (int j = 0; j < vectors; ++j) store(c + i * p.c_row + j * lanes, sums[i][j]);
   }
 }
 
-// `rows` rows against one panel of `vectors` vectors.
-template <int vectors, bool accumulate>
-void gemm_rows(int64_t rows, Product p) {
+// `rows` rows against one panel of `vectors` vectors. `constant_row` is the distance of rows of A where it is known,
+// else 0: distances of 16 rows fill all registers for addresses, constants need none.
+template <int vectors, bool accumulate, int64_t constant_row>
+__attribute__((noinline)) void gemm_rows(int64_t rows, const Product product) {
   constexpr int most = tile_rows<vectors>();
-  const auto advance = [&p](int count) {
-    p.a += count * p.a_row;
-    p.c += count * p.c_row;
+  const Product p = product;
+  const int64_t a_row = constant_row ? constant_row : p.a_row, a_col = constant_row ? 1 : p.a_col;
+  const float* a = p.a;
+  float* c = p.c;
+  const auto advance = [&](int count) {
+    rows -= count;
+    a += count * a_row;
+    c += count * p.c_row;
   };
-  for (; rows >= most; rows -= most, advance(most)) gemm_tile<most, vectors, accumulate>(p);
-  for (; rows >= 4; rows -= 4, advance(4)) gemm_tile<4, vectors, accumulate>(p);
-  for (; rows >= 1; rows -= 1, advance(1)) gemm_tile<1, vectors, accumulate>(p);
+  for (; rows >= most; advance(most)) gemm_tile<most, vectors, accumulate>(p, a, a_row, a_col, c);
+  if constexpr (most > 8) {
+    for (; rows >= 8; advance(8)) gemm_tile<8, vectors, accumulate>(p, a, a_row, a_col, c);
+  }
+  for (; rows >= 4; advance(4)) gemm_tile<4, vectors, accumulate>(p, a, a_row, a_col, c);
+  for (; rows >= 1; advance(1)) gemm_tile<1, vectors, accumulate>(p, a, a_row, a_col, c);
 }
 
-// One panel of at most panel_vectors vectors.
-template <bool accumulate>
+// One panel of at most panel_vectors vectors. With `constant_row`, a_row is that and a_col is 1.
+template <bool accumulate, int64_t constant_row = 0>
 void gemm_panel(int64_t rows, int64_t vectors, const Product& p) {
   switch (vectors) {
     case 1:
-      return gemm_rows<1, accumulate>(rows, p);
+      return gemm_rows<1, accumulate, constant_row>(rows, p);
     case 2:
-      return gemm_rows<2, accumulate>(rows, p);
+      return gemm_rows<2, accumulate, constant_row>(rows, p);
 #if defined(__AVX512F__)
     case 3:
-      return gemm_rows<3, accumulate>(rows, p);
+      return gemm_rows<3, accumulate, constant_row>(rows, p);
     case 4:
-      return gemm_rows<4, accumulate>(rows, p);
+      return gemm_rows<4, accumulate, constant_row>(rows, p);
 #endif
   }
 }

@@ -23,6 +23,9 @@ class CoreInfo(TypedDict):
 def info() -> CoreInfo:
     """What was compiled, what this machine offers, what is used; `isa_error` is about SPINECORE_CPU_ISA."""
 
+def selected_isa() -> str:
+    """The instruction set whose kernels run: baseline, avx2 or avx512."""
+
 def set_isa(name: str) -> None:
     """Use the kernels of one instruction set (baseline, avx2, avx512). ValueError where it cannot run."""
 
@@ -81,4 +84,45 @@ def scse_gate_backward(
     dy and dx like x; the other gradients like their parameters, all written, none read. Where both gates are
     equal, mode 1 gives half the gradient to each, as torch.maximum does. The workspace has
     `scse_gate_workspace` float32 elements.
+    """
+
+def same_bytes(a: Tensor, b: Tensor) -> bool:
+    """Whether two dense (A,B,C,D) tensors agree in dtype, shape, strides and every byte."""
+
+def winograd_weights_size(in_channels: int, out_channels: int) -> int:
+    """Float32 elements of transformed weights under the selected instruction set."""
+
+def winograd_transform(w: Tensor, transposed: bool, to: Tensor) -> None:
+    """Write the transformed weights of w (O,I,3,3) float32: of the convolution I -> O or, `transposed`, of
+    its data gradient O -> I. They serve the instruction set selected now.
+    """
+
+def conv3x3_forward(
+    x: Tensor, weights: Tensor, bias: Tensor, residual: Tensor, relu: bool, y: Tensor
+) -> bool:
+    """Write y = activation(conv(x, w) + bias + residual); False where y is not finite and has to be computed
+    by other means.
+
+    x (N,I,H,W), y and residual (N,O,H,W) float32 or bfloat16, all channels-last; `weights` of
+    `winograd_transform`; bias (O,) float32. A bias or residual without elements is none.
+    """
+
+def recurrent_residual_conv_workspace(n: int, c: int, h: int, w: int, steps: int) -> int:
+    """Size of the workspace of `recurrent_residual_conv_forward`, in float32 elements."""
+
+def recurrent_residual_conv_forward(
+    x: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    steps: int,
+    residual: bool,
+    y: Tensor,
+    workspace: Tensor,
+) -> bool:
+    """Write y of `spinecore.ops.recurrent_residual_conv`; False as in `conv3x3_forward`.
+
+    x, y (N,C,H,W) float32 or bfloat16, channels-last; w_in, w_rec of `winograd_transform` (the same tensor
+    where the weights are shared); scale, shift (C,) or (steps+1,C) float32.
     """

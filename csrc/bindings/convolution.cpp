@@ -4,6 +4,7 @@
 #include "bindings.h"
 #include "spinecore/conv3x3.h"
 #include "spinecore/recurrent_residual_conv.h"
+#include "spinecore/tensor_view.h"
 #include "spinecore/winograd.h"
 
 namespace py = pybind11;
@@ -19,6 +20,8 @@ int64_t weights_size(int64_t in, int64_t out) {
 void transform(View w, bool transposed, View to) {
   call(winograd_transform, named(w, "w"), transposed, named(to, "to"));
 }
+
+bool equal_bytes(View a, View b) { return same_bytes(a, b); }
 
 bool forward(View x, View weights, View bias, View residual, bool relu, View y) {
   const Conv3x3Views views{named(x, "x"), named(weights, "weights"), named(bias, "bias"), named(residual, "residual"),
@@ -50,6 +53,7 @@ bool recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, in
 void bind_convolution(py::module_& module) {
   module.def("winograd_weights_size", &weights_size, py::arg("in_channels"), py::arg("out_channels"));
   module.def("winograd_transform", &transform, py::arg("w"), py::arg("transposed"), py::arg("to"));
+  module.def("same_bytes", &equal_bytes, py::arg("a"), py::arg("b"));
   module.def("conv3x3_forward", &forward, py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("residual"),
              py::arg("relu"), py::arg("y"));
   module.def("recurrent_residual_conv_workspace", &recurrent_workspace, py::arg("n"), py::arg("c"), py::arg("h"),

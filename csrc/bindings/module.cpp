@@ -48,6 +48,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "Native core of spinecore. Private: call the operators of spinecore.ops.";
   (void)selected_isa();  // reads SPINECORE_CPU_ISA now, once
   module.def("info", &info);
+  module.def("selected_isa", [] { return isa_name(selected_isa()); });
   module.def("set_isa", [](const std::string& name) { raise_unless_ok(select_isa(name)); }, py::arg("name"));
   module.def(
       "set_parallel_for", [](uintptr_t address) { set_parallel_for(reinterpret_cast<ParallelFor>(address)); },

@@ -1,5 +1,7 @@
 #include "spinecore/tensor_view.h"
 
+#include <cstring>
+
 namespace spinecore {
 namespace {
 
@@ -61,6 +63,16 @@ ImageLayout image_layout(const TensorView& view) {
   if (view.numel() == 0) return {true, true};
   const int nchw[] = {3, 2, 1, 0}, nhwc[] = {1, 3, 2, 0};
   return {has_strides(view, nchw), has_strides(view, nhwc)};
+}
+
+bool same_bytes(const TensorView& a, const TensorView& b) {
+  if (a.dims != b.dims || a.dtype != b.dtype || a.dtype == DType::other || !a.on_cpu || !b.on_cpu) return false;
+  for (int i = 0; i < a.dims; ++i) {
+    if (a.shape[i] != b.shape[i] || (a.shape[i] != 1 && a.strides[i] != b.strides[i])) return false;
+  }
+  const ImageLayout layout = image_layout(a);
+  if (!layout.contiguous && !layout.channels_last) return false;
+  return a.numel() == 0 || std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
 }
 
 Status check_float32(const char* op, const TensorView& view, std::initializer_list<int64_t> shape) {

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spinecore import backends
+from spinecore.backends import Kernel
+from spinecore.ops import _conv3x3_native as _native_kernel
 from spinecore.ops._recurrence import convolution_gradients
 from spinecore.ops._shared import (
     accumulation_dtype,
@@ -211,6 +213,9 @@ SPEC = OpSpec(
     autocast={"x": "lower", "w": "lower", "bias": "float32", "residual": "lower"},
     samples=_samples,
     cost=_cost,
+    kernels={
+        "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile)
+    },
     equations="y = activation(conv(x, w) + bias + residual)",
     source="our choice of epilogue; He et al. 2016",
 )

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from spinecore import backends
+from spinecore.backends import Kernel
+from spinecore.ops import _recurrent_residual_conv_native as _native_kernel
 from spinecore.ops import recurrent_residual_conv_bn as _training
 from spinecore.ops._recurrence import (
     Normalisation,
@@ -178,6 +180,9 @@ SPEC = OpSpec(
     autocast={"x": "lower", "w_in": "lower", "w_rec": "lower", "scale": "float32", "shift": "float32"},
     samples=_samples,
     cost=_cost,
+    kernels={
+        "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile)
+    },
     equations="u_k = relu(scale_k (conv(x, w_in) + [k > 0] conv(u_{k-1}, w_rec)) + shift_k); y = x + u_steps",
     source="Liang and Hu 2015; Alom et al. 2018 (R2U-Net)",
 )

@@ -84,18 +84,28 @@ def test_explain_sees_autocast_as_the_call_would() -> None:
 
 
 @pytest.mark.parametrize("name", OPS)
-def test_a_missing_kernel_says_so(name: str) -> None:
-    cuda = Call(name, "cuda", torch.float32, (1, 2, 3, 4), "contiguous")
-    for backend in ("cuda", "triton"):
-        verdict = backends.backend(backend).can_run(cuda)
-        assert (
-            verdict.ok
-            or verdict.reason == f"no {backends.backend(backend).label} kernel for {name} in this build"
-        )
-    cpu = backends.CPU.can_run(cuda._replace(device="cpu"))
-    if name != "scse_gate" and _native.unavailable_reason() is None:
-        assert cpu == Verdict(False, f"no native kernel for {name} in this build")
-    assert backends.select(cuda._replace(device="cpu")).name in ("cpu", "reference")
+def test_a_missing_kernel_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = OPS[name]
+    call = spec.call(*next(iter(spec.samples(torch.float32, 0))).args)
+    for backend, device in (("cuda", "cuda"), ("triton", "cuda"), ("cpu", "cpu")):
+        chosen = backends.backend(backend)
+        if chosen.ready(device).ok:
+            monkeypatch.delitem(chosen.kernels, name, raising=False)
+            verdict = chosen.can_run(call._replace(device=device))
+            assert verdict == Verdict(False, f"no {chosen.label} kernel for {name} in this build")
+    assert backends.select(call).name == "reference"
+
+
+def test_a_kernel_that_is_not_worthwhile_runs_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Call("scse_gate", "cpu", torch.float32, (1, 2, 3, 4), "contiguous", ("add",))
+    kernel = backends.REFERENCE.kernels["scse_gate"]
+    slow = Kernel(kernel.run, kernel.can_run, lambda _call: Verdict(False, "slower than the next"))
+    monkeypatch.setitem(backends.CUDA.kernels, "scse_gate", slow)
+    monkeypatch.setattr(backends.CUDA, "ready", lambda _device: Verdict(True, ""))
+    assert backends.select(call).name != "cuda"
+    assert backends.verdicts(call)["cuda"] == Verdict(False, "slower than the next")
+    assert backends.select(call, "cuda").name == "cuda"
+    assert backends.verdicts(call, "cuda")["cuda"].ok
 
 
 @pytest.mark.parametrize("name", ["cuda", "triton"])

@@ -40,6 +40,9 @@ struct ImageLayout {
 
 ImageLayout image_layout(const TensorView& view);
 
+// Whether two dense tensors of the same shape, strides and dtype hold the same bytes.
+bool same_bytes(const TensorView& a, const TensorView& b);
+
 // Checks of one argument of the operator `op`. The first complaint is the one that is answered.
 // A parameter or a result of the operator: float32, on the CPU, contiguous, of exactly this shape.
 Status check_float32(const char* op, const TensorView& view, std::initializer_list<int64_t> shape);

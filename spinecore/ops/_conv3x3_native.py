@@ -1,0 +1,55 @@
+"""The native CPU kernel of the 3x3 convolution: allocates what the core fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from spinecore import _native
+from spinecore.backends import Call, Verdict
+from spinecore.ops import _winograd
+from spinecore.ops._shared import output_format
+
+Reference = Callable[[Tensor, Tensor, "Tensor | None", str, "Tensor | None"], Tensor]
+
+
+def can_run(call: Call) -> Verdict:
+    """See :func:`spinecore.ops._winograd.can_run`."""
+    return _winograd.can_run(call)
+
+
+def worthwhile(call: Call) -> Verdict:
+    """See :func:`spinecore.ops._winograd.worthwhile`."""
+    return _winograd.worthwhile(call, call.options[0][1])
+
+
+@lru_cache(maxsize=2)
+def _absent(dtype: torch.dtype) -> Tensor:
+    return torch.empty(0, dtype=dtype, device="cpu")
+
+
+def forward(reference: Reference) -> Callable[..., Tensor]:
+    """The kernel, which has ``reference`` compute what is not finite: Winograd would spread a NaN over its
+    tile.
+    """
+
+    def run(x: Tensor, w: Tensor, bias: Tensor | None, activation: str, residual: Tensor | None) -> Tensor:
+        batch, _, height, width = x.shape
+        shape = (batch, w.shape[0], height, width)
+        y = torch.empty(shape, dtype=x.dtype, device="cpu", memory_format=torch.channels_last)
+        finite = _native.core().conv3x3_forward(
+            x.contiguous(memory_format=torch.channels_last),
+            _winograd.transformed(w),
+            _absent(torch.float32) if bias is None else bias.to(torch.float32).contiguous(),
+            _absent(x.dtype) if residual is None else residual.contiguous(memory_format=torch.channels_last),
+            activation == "relu",
+            y,
+        )
+        if not finite:
+            return reference(x, w, bias, activation, residual)
+        return y.contiguous(memory_format=output_format(x))
+
+    return run

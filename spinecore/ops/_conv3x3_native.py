@@ -23,7 +23,7 @@ def can_run(call: Call) -> Verdict:
 
 def worthwhile(call: Call) -> Verdict:
     """See :func:`spinecore.ops._winograd.worthwhile`."""
-    return _winograd.worthwhile(call, call.options[0][1])
+    return _winograd.worthwhile(call)
 
 
 @lru_cache(maxsize=2)

@@ -20,7 +20,7 @@ def can_run(call: Call) -> Verdict:
 
 def worthwhile(call: Call) -> Verdict:
     """See :func:`spinecore.ops._winograd.worthwhile`."""
-    return _winograd.worthwhile(call, call.shape[1])
+    return _winograd.worthwhile(call)
 
 
 def _parameter(tensor: Tensor) -> Tensor:

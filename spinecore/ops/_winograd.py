@@ -70,12 +70,14 @@ _DENSE = Verdict(True, "Winograd F(4x4, 3x3) in float32, vectorised C++ kernel")
 _CONVERTED = Verdict(True, "Winograd F(4x4, 3x3) in float32; x is first converted to channels-last")
 
 
-def worthwhile(call: Call, outputs: int) -> Verdict:
+def worthwhile(call: Call) -> Verdict:
     """Where the kernel beats PyTorch's convolution, by measurement."""
+    _, channels, height, width = call.shape
     if _native.core().selected_isa() == "baseline":
         return _SLOWER_BASELINE
-    if min(call.shape[1], outputs) < 8:
-        return Verdict(
-            False, f"{call.shape[1]} -> {outputs} channels: below 8 PyTorch's direct convolution is faster"
-        )
+    if channels < 8:
+        reason = f"{channels} input channels: below 8 PyTorch's direct convolution is faster"
+        return Verdict(False, reason)
+    if height * width < 4:
+        return Verdict(False, "images of less than 4 pixels: a Winograd tile of 16 would be nearly empty")
     return _DENSE

@@ -126,3 +126,6 @@ def recurrent_residual_conv_forward(
     x, y (N,C,H,W) float32 or bfloat16, channels-last; w_in, w_rec of `winograd_transform` (the same tensor
     where the weights are shared); scale, shift (C,) or (steps+1,C) float32.
     """
+
+def copy_layout(from_: Tensor, to: Tensor) -> None:
+    """Copy an NCHW image (float32 or bfloat16) to a channels-last one of the same shape, or back."""

@@ -62,5 +62,6 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("threads"));
   bind_convolution(module);
+  bind_layout(module);
   bind_scse_gate(module);
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 from spinecore import _native
 from spinecore.backends import Call, Verdict
 from spinecore.ops import _winograd
-from spinecore.ops._shared import output_format
+from spinecore.ops._layout import channels_last, in_layout_of
 
 Reference = Callable[[Tensor, Tensor, "Tensor | None", str, "Tensor | None"], Tensor]
 
@@ -41,15 +41,15 @@ def forward(reference: Reference) -> Callable[..., Tensor]:
         shape = (batch, w.shape[0], height, width)
         y = torch.empty(shape, dtype=x.dtype, device="cpu", memory_format=torch.channels_last)
         finite = _native.core().conv3x3_forward(
-            x.contiguous(memory_format=torch.channels_last),
+            channels_last(x),
             _winograd.transformed(w),
             _absent(torch.float32) if bias is None else bias.to(torch.float32).contiguous(),
-            _absent(x.dtype) if residual is None else residual.contiguous(memory_format=torch.channels_last),
+            _absent(x.dtype) if residual is None else channels_last(residual),
             activation == "relu",
             y,
         )
         if not finite:
             return reference(x, w, bias, activation, residual)
-        return y.contiguous(memory_format=output_format(x))
+        return in_layout_of(y, x)
 
     return run

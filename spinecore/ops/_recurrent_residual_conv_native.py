@@ -10,7 +10,7 @@ from torch import Tensor
 from spinecore import _native
 from spinecore.backends import Call, Verdict
 from spinecore.ops import _winograd
-from spinecore.ops._shared import output_format
+from spinecore.ops._layout import channels_last, in_layout_of
 
 
 def can_run(call: Call) -> Verdict:
@@ -37,7 +37,7 @@ def forward(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
     ) -> Tensor:
         core = _native.core()
         batch, channels, height, width = x.shape
-        image = x.contiguous(memory_format=torch.channels_last)
+        image = channels_last(x)
         y = torch.empty_like(image)
         if scale.dim() != shift.dim():
             scale, shift = scale.expand(steps + 1, channels), shift.expand(steps + 1, channels)
@@ -56,6 +56,6 @@ def forward(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
         )
         if not finite:
             return reference(x, w_in, w_rec, scale, shift, steps, residual)
-        return y.contiguous(memory_format=output_format(x))
+        return in_layout_of(y, x)
 
     return run

@@ -3,8 +3,8 @@
     d = conv(x, w_in);  z_0 = d;  u_k = relu(norm_k(z_k));  z_k = d + conv(u_{k-1}, w_rec);  y = x + u_steps
 
 ``norm_k`` is an affine map (inference, batch norm folded) or batch normalisation with the batch's own
-statistics (training). Pre-activations z_0..z_steps and activations u_0..u_steps are lists of tensors in the
-layout of x.
+statistics (training). The pre-activations z_0..z_steps are kept, channels-last; the activations
+u_0..u_steps cost one pass each and are computed again where the backward needs them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ class Normalisation(NamedTuple):
     bias: Tensor
     mean: Tensor | None
     inverse_std: Tensor | None
+
+    def activate(self, z: Tensor) -> Tensor:
+        """relu(norm(z)), with the roundings of torch's batch normalisation."""
+        if self.mean is None or self.inverse_std is None:
+            return affine(z, self.weight, self.bias).relu_()
+        scale = self.inverse_std * self.weight
+        return affine(z, scale, self.bias - self.mean * scale).relu_()
 
 
 def check_recurrence(
@@ -87,6 +94,11 @@ def at_step(parameter: Tensor, step: int) -> Tensor:
     return parameter[step] if parameter.dim() == 2 else parameter
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """The layout the recurrence computes in."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
     """Convolution that keeps height and width."""
     return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
@@ -116,17 +128,12 @@ def affine(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.batch_norm(z, scale, shift, mean, variance, False, 0.0, 0.0, False)
 
 
-def recompute(
-    x: Tensor, w_in: Tensor, w_rec: Tensor, norms: list[Normalisation]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Pre-activations z_0..z_steps and activations u_0..u_steps under affine maps."""
-    first = convolve(x, w_in)
-    z: list[Tensor] = [first]
-    u: list[Tensor] = [affine(first, norms[0].weight, norms[0].bias).relu_()]
-    for norm in norms[1:]:
-        z.append(convolve(u[-1], w_rec).add_(first))
-        u.append(affine(z[-1], norm.weight, norm.bias).relu_())
-    return z, u
+def preactivations(x: Tensor, w_in: Tensor, w_rec: Tensor, norms: list[Normalisation]) -> list[Tensor]:
+    """Pre-activations z_0..z_steps under affine maps."""
+    z: list[Tensor] = [convolve(x, w_in)]
+    for norm in norms[:-1]:
+        z.append(convolve(norm.activate(z[-1]), w_rec).add_(z[0]))
+    return z
 
 
 def recurrence_backward(
@@ -135,7 +142,6 @@ def recurrence_backward(
     w_in: Tensor,
     w_rec: Tensor,
     z: list[Tensor],
-    u: list[Tensor],
     norms: list[Normalisation],
     eps: float,
     residual: bool,
@@ -144,17 +150,18 @@ def recurrence_backward(
     channels = x.shape[1]
     dtype = accumulation_dtype(x.dtype)
     layout = output_format(x)
-    dy = dy.contiguous(memory_format=layout)
+    x, dy = channels_last(x), channels_last(dy)
     d_weight = torch.empty((len(norms), channels), dtype=dtype, device=x.device)
     d_bias = torch.empty_like(d_weight)
     dw_rec: Tensor | None = None
     dd: Tensor | None = None
     du = dy
     grad = torch.empty_like(dy)
+    u = norms[-1].activate(z[-1])
     for step in range(len(norms) - 1, -1, -1):
         norm = norms[step]
         # One buffer for all steps: fresh feature maps cost page faults, which took a fifth of the time.
-        torch.ops.aten.threshold_backward.grad_input(du, u[step], 0, grad_input=grad)
+        torch.ops.aten.threshold_backward.grad_input(du, u, 0, grad_input=grad)
         mean, variance = (None, None) if norm.mean is not None else unit_statistics(channels, norm.weight)
         dz, d_weight_step, d_bias_step = torch.ops.aten.native_batch_norm_backward(
             grad,
@@ -171,7 +178,8 @@ def recurrence_backward(
         d_weight[step], d_bias[step] = d_weight_step, d_bias_step
         dd = dz if dd is None else dd.add_(dz)
         if step:
-            du, dw = convolution_gradients(dz, u[step - 1], w_rec)
+            u = norms[step - 1].activate(z[step - 1])
+            du, dw = convolution_gradients(dz, u, w_rec)
             dw_rec = dw if dw_rec is None else dw_rec.add_(dw)
     assert dd is not None
     dx, dw_in = convolution_gradients(dd, x, w_in)

@@ -22,16 +22,18 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
+from spinecore.ops import _recurrence_native
 from spinecore.ops import _recurrent_residual_conv_native as _native_kernel
 from spinecore.ops import recurrent_residual_conv_bn as _training
 from spinecore.ops._recurrence import (
     Normalisation,
     affine,
     at_step,
+    channels_last,
     check_recurrence,
     convolve,
     fold_steps,
-    recompute,
+    preactivations,
     recurrence_backward,
 )
 from spinecore.ops._shared import accumulation_dtype, output_format
@@ -123,14 +125,31 @@ def _backward_reference(
     """dx, dw_in, dw_rec, dscale, dshift; the last two in the accumulation dtype."""
     dtype = accumulation_dtype(x.dtype)
     wide, offset = scale.to(dtype), shift.to(dtype)
-    layout = output_format(x)
     if x.numel() == 0:
         zeros = (torch.zeros(w.shape, dtype=w.dtype, device=w.device) for w in (w_in, w_rec, wide, offset))
-        return torch.empty_like(x, memory_format=layout), *zeros
-    x = x.contiguous(memory_format=layout)
+        return torch.empty_like(x, memory_format=output_format(x)), *zeros
     norms = [Normalisation(at_step(wide, k), at_step(offset, k), None, None) for k in range(steps + 1)]
-    z, u = recompute(x, w_in, w_rec, norms)
-    dx, dw_in, dw_rec, d_scale, d_shift = recurrence_backward(x, dy, w_in, w_rec, z, u, norms, 0.0, residual)
+    z = preactivations(channels_last(x), w_in, w_rec, norms)
+    dx, dw_in, dw_rec, d_scale, d_shift = recurrence_backward(x, dy, w_in, w_rec, z, norms, 0.0, residual)
+    return dx, dw_in, dw_rec, fold_steps(d_scale, scale), fold_steps(d_shift, shift)
+
+
+def _native_backward(
+    x: Tensor,
+    dy: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    steps: int,
+    residual: bool,
+) -> tuple[Tensor, ...]:
+    z = _recurrence_native.preactivations(x, w_in, w_rec, scale, shift, steps)
+    given = (x, dy, w_in, w_rec, scale, shift)
+    gradients = None if z is None else _recurrence_native.backward(*given, None, None, z, residual)
+    if gradients is None:
+        return _backward_reference(*given, steps, residual)
+    dx, dw_in, dw_rec, d_scale, d_shift = gradients
     return dx, dw_in, dw_rec, fold_steps(d_scale, scale), fold_steps(d_shift, shift)
 
 
@@ -177,11 +196,15 @@ SPEC = OpSpec(
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
     call=_call,
+    backward_options=_training.SPEC.backward_options,
     autocast={"x": "lower", "w_in": "lower", "w_rec": "lower", "scale": "float32", "shift": "float32"},
     samples=_samples,
     cost=_cost,
     kernels={
         "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile)
+    },
+    backward_kernels={
+        "cpu": Kernel(_native_backward, _recurrence_native.can_run, _recurrence_native.worthwhile)
     },
     equations="u_k = relu(scale_k (conv(x, w_in) + [k > 0] conv(u_{k-1}, w_rec)) + shift_k); y = x + u_steps",
     source="Liang and Hu 2015; Alom et al. 2018 (R2U-Net)",

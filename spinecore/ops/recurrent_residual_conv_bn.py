@@ -6,7 +6,7 @@
     y   = x + u_steps        (residual=False: u_steps)
 
 bn_k normalises with the mean and biased variance of the batch at that step. The operator also returns the
-pre-activations and activations its backward reads; only y carries a gradient.
+pre-activations its backward reads, always channels-last; only y carries a gradient.
 """
 
 # ruff: noqa: ARG001, D417 - the parts of one operator share one argument list; like arguments are described
@@ -20,9 +20,12 @@ import torch
 from torch import Tensor
 
 from spinecore import backends
+from spinecore.backends import Kernel
+from spinecore.ops import _recurrence_native
 from spinecore.ops._recurrence import (
     Normalisation,
     at_step,
+    channels_last,
     check_recurrence,
     convolve,
     fold_steps,
@@ -95,34 +98,42 @@ def _reference(
     steps: int,
     residual: bool,
 ) -> tuple[Any, ...]:
-    """y, mean, biased variance, inverse standard deviation, pre-activations z, activations u."""
+    """y, mean, biased variance, inverse standard deviation, pre-activations z."""
     dtype = accumulation_dtype(x.dtype)
     layout = output_format(x)
     mean = torch.zeros((steps + 1, x.shape[1]), dtype=dtype, device=x.device)
     variance, inverse = torch.zeros_like(mean), torch.zeros_like(mean)
     if x.numel() == 0:
-        return _like(x), mean, variance, inverse, *([_like(x) for _ in range(steps + 1)] for _ in range(2))
-    x = x.contiguous(memory_format=layout)
+        return _like(x), mean, variance, inverse, [_kept(x) for _ in range(steps + 1)]
+    x = channels_last(x)
     gamma, beta = gamma.to(dtype), beta.to(dtype)
     z: list[Tensor] = []
-    u: list[Tensor] = []
+    u = x
     for step in range(steps + 1):
-        before = convolve(u[-1], w_rec).add_(z[0]) if step else convolve(x, w_in)
-        z.append(before.contiguous(memory_format=layout))
+        z.append(channels_last(convolve(u, w_rec).add_(z[0]) if step else convolve(x, w_in)))
         weight, bias = at_step(gamma, step), at_step(beta, step)
         after, mean[step], inverse[step] = torch.native_batch_norm(
             z[-1], weight, bias, None, None, True, 0.0, eps
         )
-        u.append(after.relu_())
+        u = after.relu_()
     # torch's kernel returns 1 / sqrt(var + eps); rounding must not make a constant channel's variance
     # negative.
     variance = (inverse.double().pow(-2) - eps).clamp_min(0).to(dtype)
-    y = x + u[-1] if residual else u[-1].clone()
-    return y, mean, variance, inverse, z, u
+    y = u.add_(x) if residual else u
+    return y.contiguous(memory_format=layout), mean, variance, inverse, z
 
 
 def _like(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
+
+
+def _kept(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _native(*args: Any) -> tuple[Any, ...]:
+    result = _recurrence_native.forward(*args)
+    return _reference(*args) if result is None else result
 
 
 def _fake(
@@ -137,19 +148,18 @@ def _fake(
 ) -> tuple[Any, ...]:
     shape, dtype = (steps + 1, x.shape[1]), accumulation_dtype(x.dtype)
     mean, variance, inverse = (x.new_empty(shape, dtype=dtype) for _ in range(3))
-    return _like(x), mean, variance, inverse, *([_like(x) for _ in range(steps + 1)] for _ in range(2))
+    return _like(x), mean, variance, inverse, [_kept(x) for _ in range(steps + 1)]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, w_in, w_rec, gamma, _, ctx.eps, ctx.steps, ctx.residual = inputs
-    _, mean, _, inverse, z, u = output
-    ctx.save_for_backward(x, w_in, w_rec, gamma, mean, inverse, *z, *u)
+    x, w_in, w_rec, gamma, beta, ctx.eps, _, ctx.residual = inputs
+    _, mean, _, inverse, z = output
+    ctx.save_for_backward(x, w_in, w_rec, gamma, beta, mean, inverse, *z)
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, w_in, w_rec, gamma, mean, inverse, *kept = ctx.saved_tensors
-    z, u = kept[: ctx.steps + 1], kept[ctx.steps + 1 :]
-    gradients = _BACKWARD(x, dy, w_in, w_rec, gamma, mean, inverse, z, u, ctx.eps, ctx.residual, ctx.backend)
+    x, *saved = ctx.saved_tensors
+    gradients = _BACKWARD(x, dy, *saved[:6], saved[6:], ctx.eps, ctx.residual, ctx.backend)
     return (*gradients, None, None, None)
 
 
@@ -159,24 +169,44 @@ def _backward_reference(
     w_in: Tensor,
     w_rec: Tensor,
     gamma: Tensor,
+    beta: Tensor,
     mean: Tensor,
     inverse: Tensor,
     z: list[Tensor],
-    u: list[Tensor],
     eps: float,
     residual: bool,
 ) -> tuple[Tensor, ...]:
     """dx, dw_in, dw_rec, dgamma, dbeta; the last two in the dtype of the statistics."""
-    wide = gamma.to(mean.dtype)
+    weight, bias = gamma.to(mean.dtype), beta.to(mean.dtype)
     if x.numel() == 0:
-        zero = torch.zeros_like(wide)
+        zero = torch.zeros_like(weight)
         return _like(x), _zeros(w_in), _zeros(w_rec), zero, torch.zeros_like(zero)
     norms = [
-        Normalisation(at_step(wide, k), at_step(wide, k), mean[k], inverse[k]) for k in range(mean.shape[0])
+        Normalisation(at_step(weight, k), at_step(bias, k), mean[k], inverse[k]) for k in range(mean.shape[0])
     ]
-    x = x.contiguous(memory_format=output_format(x))
-    dx, dw_in, dw_rec, d_gamma, d_beta = recurrence_backward(x, dy, w_in, w_rec, z, u, norms, eps, residual)
-    return dx, dw_in, dw_rec, fold_steps(d_gamma, gamma), fold_steps(d_beta, gamma)
+    dx, dw_in, dw_rec, d_gamma, d_beta = recurrence_backward(x, dy, w_in, w_rec, z, norms, eps, residual)
+    return dx, dw_in, dw_rec, fold_steps(d_gamma, gamma), fold_steps(d_beta, beta)
+
+
+def _native_backward(
+    x: Tensor,
+    dy: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    z: list[Tensor],
+    eps: float,
+    residual: bool,
+) -> tuple[Tensor, ...]:
+    given = (x, dy, w_in, w_rec, gamma, beta, mean, inverse, z)
+    gradients = _recurrence_native.backward(*given, residual)
+    if gradients is None:
+        return _backward_reference(*given, eps, residual)
+    dx, dw_in, dw_rec, d_gamma, d_beta = gradients
+    return dx, dw_in, dw_rec, fold_steps(d_gamma, gamma), fold_steps(d_beta, beta)
 
 
 def _zeros(weight: Tensor) -> Tensor:
@@ -184,14 +214,18 @@ def _zeros(weight: Tensor) -> Tensor:
 
 
 def _backward_fake(
-    x: Tensor, dy: Tensor, w_in: Tensor, w_rec: Tensor, gamma: Tensor, mean: Tensor, *_: Any
+    x: Tensor, dy: Tensor, w_in: Tensor, w_rec: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, *_: Any
 ) -> tuple[Tensor, ...]:
-    d_gamma, d_beta = mean.new_empty(gamma.shape), mean.new_empty(gamma.shape)
+    d_gamma, d_beta = mean.new_empty(gamma.shape), mean.new_empty(beta.shape)
     return _like(x), w_in.new_empty(w_in.shape), w_rec.new_empty(w_rec.shape), d_gamma, d_beta
 
 
 def _call(x: Tensor, w_in: Tensor, *rest: Any) -> backends.Call:
     return backends.call_of(_NAME, x, ("kernel_size", w_in.shape[-1]))
+
+
+def _backward_options(x: Tensor, dy: Tensor, w_in: Tensor, *rest: Any) -> tuple[Any, ...]:
+    return (("kernel_size", w_in.shape[-1]),)
 
 
 def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
@@ -253,7 +287,7 @@ SPEC = OpSpec(
     schema=(
         "(Tensor x, Tensor w_in, Tensor w_rec, Tensor gamma, Tensor beta, float eps=1e-05, "
         "int steps=2, bool residual=True, "
-        "str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor[], Tensor[])"
+        "str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor[])"
     ),
     reference=_reference,
     check=_check,
@@ -261,16 +295,21 @@ SPEC = OpSpec(
     setup_context=_setup_context,
     backward=_backward,
     backward_schema=(
-        "(Tensor x, Tensor dy, Tensor w_in, Tensor w_rec, Tensor gamma, Tensor mean, "
-        "Tensor inverse_std, Tensor[] z, Tensor[] u, "
+        "(Tensor x, Tensor dy, Tensor w_in, Tensor w_rec, Tensor gamma, Tensor beta, Tensor mean, "
+        "Tensor inverse_std, Tensor[] z, "
         "float eps, bool residual, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
     ),
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
     call=_call,
+    backward_options=_backward_options,
     autocast={"x": "lower", "w_in": "lower", "w_rec": "lower", "gamma": "float32", "beta": "float32"},
     samples=_samples,
     cost=_cost,
+    kernels={"cpu": Kernel(_native, _recurrence_native.can_run, _recurrence_native.worthwhile)},
+    backward_kernels={
+        "cpu": Kernel(_native_backward, _recurrence_native.can_run, _recurrence_native.worthwhile)
+    },
     equations="u_k = relu(bn_k(conv(x, w_in) + [k > 0] conv(u_{k-1}, w_rec))); y = x + u_steps",
     source="Liang and Hu 2015; Alom et al. 2018 (R2U-Net)",
 )

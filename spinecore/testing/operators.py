@@ -94,13 +94,15 @@ def backward_arguments(spec: OpSpec, args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def runnable_backends(spec: OpSpec, args: Sequence[Any]) -> list[str]:
-    """Names of the backends that can run this call and its backward, highest priority first."""
+    """Names of the backends that can run this call and its backward when asked for by name, highest priority
+    first.
+    """
     call = spec.call(*args)
-    backward = call._replace(op=f"{spec.name}_backward", options=())
+    backward = call._replace(op=f"{spec.name}_backward")
     return [
-        name
-        for name, verdict in backends.verdicts(call).items()
-        if verdict.ok and backends.backend(name).can_run(backward).ok
+        backend.name
+        for backend in backends.BACKENDS
+        if backend.can_run(call).ok and backend.can_run(backward).ok
     ]
 
 

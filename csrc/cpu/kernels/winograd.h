@@ -113,19 +113,29 @@ struct TileGrid {
   }
 };
 
-// B^T d B of one tile: rows[i] points to its six pixels of row i, of which those from `begin` to `end` lie within the
-// image; the others are zero and not read. The result goes to 36 places `stride` apart.
-template <bool inside, class T>
-SPINECORE_INLINE void transform_input_tile(const T* const (&rows)[6], int begin, int end, int64_t channels, float* to,
+// What is computed from whole images while it is read: `map.channel(c, access)` answers with the function from the
+// offset of an element to its value, and is asked once a tile, so that the coefficients of a channel stay in registers.
+template <class Map>
+struct Mapped {
+  Map map;
+  int64_t height, width, channels;
+};
+
+// B^T d B of one tile. `channel(c, access)` answers with the function from (row, column) of the six by six to its
+// value; columns from `begin` to `end` lie within the image, the others are zero and not asked for. The result goes to
+// 36 places `stride` apart.
+template <bool inside, class Channel>
+SPINECORE_INLINE void transform_input_tile(const Channel& channel, int begin, int end, int64_t channels, float* to,
                                            int64_t stride) {
   each_vector(channels, [&](int64_t c, auto access) {
+    const auto value = channel(c, access);
     Vec half[6][6];
 #pragma GCC unroll 6
     for (int j = 0; j < 6; ++j) {
       Vec column[6] = {}, out[6];
       if (inside || (j >= begin && j < end)) {
 #pragma GCC unroll 6
-        for (int i = 0; i < 6; ++i) column[i] = access.get(rows[i] + j * channels + c);
+        for (int i = 0; i < 6; ++i) column[i] = value(i, j);
       }
       transform_input(column, out);
 #pragma GCC unroll 6
@@ -139,6 +149,15 @@ SPINECORE_INLINE void transform_input_tile(const T* const (&rows)[6], int begin,
       for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * stride + c, out[j]);
     }
   });
+}
+
+template <class Source>
+SPINECORE_INLINE bool has_whole_input(const Source& image, const Tile& tile) {
+  return tile.y > 0 && tile.x > 0 && tile.y + 5 <= image.height && tile.x + 5 <= image.width;
+}
+template <class Source>
+SPINECORE_INLINE int end_of_input(const Source& image, const Tile& tile) {
+  return static_cast<int>(smaller(6, image.width + 1 - tile.x));
 }
 
 // Asks for the pixels that the tile below needs and this one does not. Hardware follows one row well, but not six at
@@ -155,23 +174,79 @@ SPINECORE_INLINE void prefetch_below(const Image<const T>& image, const Tile& ti
 
 // `zeros` holds six pixels.
 template <class T>
-void input_tile(const Image<const T>& image, const Tile& tile, const T* zeros, float* to, int64_t stride) {
+void input_tile(const Image<const T>& image, const Tile& tile, const float* zeros, float* to, int64_t stride) {
   if (image.distant) prefetch_below(image, tile);
+  const int64_t channels = image.channels;
   const T* rows[6];
-  const auto take_row = [&](int64_t i) {
-    return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * image.channels;
+  const auto take_row = [&](int64_t i) { return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * channels; };
+  const auto channel = [&rows, channels](int64_t c, auto access) {
+    return [&rows, channels, c, access](int i, int j) { return access.get(rows[i] + j * channels + c); };
   };
-  if (tile.y > 0 && tile.x > 0 && tile.y + 5 <= image.height && tile.x + 5 <= image.width) {
+  if (has_whole_input(image, tile)) {
     for (int64_t i = 0; i < 6; ++i) rows[i] = take_row(i);
-    return transform_input_tile<true>(rows, 0, 6, image.channels, to, stride);
+    return transform_input_tile<true>(channel, 0, 6, channels, to, stride);
   }
   for (int64_t i = 0; i < 6; ++i) {
     const int64_t y = tile.y - 1 + i;
-    rows[i] = y < 0 || y >= image.height ? zeros : take_row(i);
+    rows[i] = y < 0 || y >= image.height ? reinterpret_cast<const T*>(zeros) : take_row(i);
   }
-  const int begin = tile.x > 0 ? 0 : 1, end = static_cast<int>(smaller(6, image.width + 1 - tile.x));
-  transform_input_tile<false>(rows, begin, end, image.channels, to, stride);
+  transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image, tile), channels, to, stride);
 }
+
+template <class Map>
+void input_tile(const Mapped<Map>& image, const Tile& tile, const float* /*zeros*/, float* to, int64_t stride) {
+  const int64_t channels = image.channels, next_row = image.width * channels;
+  const int64_t first = ((tile.n * image.height + tile.y - 1) * image.width + tile.x - 1) * channels;
+  if (has_whole_input(image, tile)) {
+    const auto channel = [&](int64_t c, auto access) {
+      return
+          [=, at = image.map.channel(c, access)](int i, int j) { return at(first + i * next_row + j * channels + c); };
+    };
+    return transform_input_tile<true>(channel, 0, 6, channels, to, stride);
+  }
+  const int64_t top = tile.y > 0 ? 0 : 1, bottom = smaller(6, image.height + 1 - tile.y);
+  const auto channel = [&](int64_t c, auto access) {
+    return [=, at = image.map.channel(c, access)](int i, int j) {
+      return i >= top && i < bottom ? at(first + i * next_row + j * channels + c) : Vec{};
+    };
+  };
+  transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image, tile), channels, to, stride);
+}
+
+// ---- reading ahead ------------------------------------------------------------------------------------------------
+// While the products of one block keep the arithmetic busy, memory fetches what the next block of tiles will read or
+// write: new rows of whole images of one shape.
+struct ReadAhead {
+  static constexpr int most = 4;
+  const char* images[most] = {};
+  int64_t pixel_bytes = 0, height = 0, width = 0, tiles = 0;  // tiles of the grid
+
+  template <class T>
+  void add(const T* image) {
+    for (const char*& place : images) {
+      if (place == nullptr) {
+        place = reinterpret_cast<const char*>(image);
+        return;
+      }
+    }
+  }
+  SPINECORE_INLINE void operator()(const TileGrid& grid, int64_t begin, int64_t end) const {
+    end = smaller(end, tiles);
+    for (int64_t t = begin; t < end; ++t) {
+      const Tile tile = grid.at(t);
+      for (int64_t i = 1; i < 5; ++i) {
+        const int64_t y = smaller(tile.y + i, height - 1);
+        const int64_t first = ((tile.n * height + y) * width + tile.x) * pixel_bytes;
+        for (const char* image : images) {
+          if (image == nullptr) break;
+          for (int64_t byte = 0; byte < tile.width * pixel_bytes; byte += 64) {
+            __builtin_prefetch(image + first + byte, 0, 2);
+          }
+        }
+      }
+    }
+  }
+};
 
 // ---- the convolution of a block of tiles --------------------------------------------------------------------------
 // Memory of one thread: transformed tiles, their products, and six pixels of zeros.
@@ -197,9 +272,9 @@ struct Block {
 
 // Convolves `count` tiles from the `first` of the grid. `epilogue(tile, c, access, results)` gets the 4x4 results of
 // the channels from c on, a vector each, and writes those that lie within the image.
-template <class T, class Epilogue>
-void convolve_tiles(const WinogradWeights& w, const Image<const T>& image, const TileGrid& grid, int64_t first,
-                    int64_t count, const Block& block, const Epilogue& epilogue) {
+template <class Source, class Epilogue>
+void convolve_tiles(const WinogradWeights& w, const Source& image, const TileGrid& grid, int64_t first, int64_t count,
+                    const Block& block, const Epilogue& epilogue, const ReadAhead& ahead = {}) {
   const int64_t row = round_up(w.in, lanes);
   fill_zero(block.zeros, 6 * w.in);
   // Blocks of equal size: a short last one would waste the registers of the products.
@@ -209,13 +284,16 @@ void convolve_tiles(const WinogradWeights& w, const Image<const T>& image, const
     const Tile start = grid.at(begin);
     Tile tile = start;
     for (int64_t t = 0; t < tiles; ++t, grid.advance(tile)) {
-      input_tile(image, tile, reinterpret_cast<const T*>(block.zeros), block.input + t * row, block.input_stride);
+      input_tile(image, tile, block.zeros, block.input + t * row, block.input_stride);
     }
     for (int64_t column = 0; column < w.out; column += panel_width) {
       const int64_t width = smaller(panel_width, round_up(w.out - column, lanes));
       const float* weights = w.data + column * positions * w.in;
       const auto multiply = [&](auto constant_row) {
         for (int64_t k = 0; k < positions; ++k) {
+          if (column == 0) {
+            ahead(grid, begin + tiles + tiles * k / positions, begin + tiles + tiles * (k + 1) / positions);
+          }
           gemm_panel<false, constant_row>(
               tiles, width / lanes,
               {w.in, block.input + k * block.input_stride, row, 1, weights + k * w.in * width, width,

@@ -49,7 +49,7 @@ SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row,
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) sums[i][j] = accumulate ? load(c + i * p.c_row + j * lanes) : Vec{};
+    for (int j = 0; j < vectors; ++j) sums[i][j] = Vec{};
   }
   const float* b = p.b;
   for (int64_t k = p.depth; k > 0; --k, a += a_col, b += p.b_row) {
@@ -66,7 +66,11 @@ SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row,
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) store(c + i * p.c_row + j * lanes, sums[i][j]);
+    for (int j = 0; j < vectors; ++j) {
+      float* to = c + i * p.c_row + j * lanes;
+      // What was there is added last: sums of sums round less than one long sum.
+      store(to, accumulate ? load(to) + sums[i][j] : sums[i][j]);
+    }
   }
 }
 

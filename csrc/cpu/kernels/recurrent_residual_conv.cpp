@@ -71,7 +71,7 @@ struct Stages {
       finish(step, u, tile, c, access, results, poison);
     };
     if (step == 0) return convolve_tiles(a.w_in, x, grid, first, count, block, epilogue);
-    convolve_tiles<float>(a.w_rec, before, grid, first, count, block, epilogue);
+    convolve_tiles(a.w_rec, Image<const float>(before), grid, first, count, block, epilogue);
   }
 };
 

@@ -48,6 +48,28 @@ bool recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, in
   return finite;
 }
 
+bool backward(View x, View dy, View y, View weights, View dx, View d_residual, View dw, View d_bias, View workspace) {
+  const Conv3x3BackwardViews views{named(x, "x"),
+                                   named(dy, "dy"),
+                                   named(y, "y"),
+                                   named(weights, "weights"),
+                                   named(dx, "dx"),
+                                   named(d_residual, "d_residual"),
+                                   named(dw, "dw"),
+                                   named(d_bias, "d_bias"),
+                                   named(workspace, "workspace")};
+  bool finite = true;
+  call(conv3x3_backward, views, &finite);
+  return finite;
+}
+
+int64_t backward_workspace(int64_t n, int64_t in, int64_t height, int64_t width, int64_t out) {
+  if (n < 0 || in < 0 || height < 0 || width < 0 || out < 0) {
+    throw py::value_error("conv3x3_backward_workspace: sizes must not be negative");
+  }
+  return conv3x3_backward_workspace(n, height, width, in, out);
+}
+
 }  // namespace
 
 void bind_convolution(py::module_& module) {
@@ -61,6 +83,10 @@ void bind_convolution(py::module_& module) {
   module.def("recurrent_residual_conv_forward", &recurrent_forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"),
              py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
              py::arg("workspace"));
+  module.def("conv3x3_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("y"), py::arg("weights"),
+             py::arg("dx"), py::arg("d_residual"), py::arg("dw"), py::arg("d_bias"), py::arg("workspace"));
+  module.def("conv3x3_backward_workspace", &backward_workspace, py::arg("n"), py::arg("in_channels"), py::arg("h"),
+             py::arg("w"), py::arg("out_channels"));
 }
 
 }  // namespace spinecore

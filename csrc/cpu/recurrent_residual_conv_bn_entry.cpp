@@ -16,14 +16,6 @@ RecurrenceGeometry geometry_of(const TensorView& x, int64_t steps) {
   return {x.shape[0], x.shape[2], x.shape[3], x.shape[1], steps, x.dtype};
 }
 
-Status check_workspace(const char* op, const TensorView& workspace, int64_t size) {
-  Status status = check_float32(op, workspace, {size});
-  if (status.ok() && reinterpret_cast<uintptr_t>(workspace.data) % alignof(double) != 0) {
-    return Status::wrong_value(std::string(op) + ": argument 'workspace' is not aligned to 8 bytes: allocate it");
-  }
-  return status;
-}
-
 // x, the z and what both directions read. Everything is checked before any of it is used.
 Status check_common(const char* op, const TensorView& x, const std::vector<TensorView>& z, const TensorView& w_in,
                     const TensorView& w_rec, const TensorView& weight, const TensorView& bias) {

@@ -53,3 +53,44 @@ def forward(reference: Reference) -> Callable[..., Tensor]:
         return in_layout_of(y, x)
 
     return run
+
+
+def backward(reference: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    """The kernel of the backward, with ``reference`` as in :func:`forward`."""
+
+    def run(
+        x: Tensor, dy: Tensor, w: Tensor, y: Tensor | None, need_dx: bool, need_residual: bool
+    ) -> tuple[Tensor, ...]:
+        core = _native.core()
+        none = _absent(x.dtype)
+        image, grad = (value.contiguous(memory_format=torch.channels_last) for value in (x, dy))
+        outputs, inputs = w.shape[:2]
+        dx = torch.empty_like(image, memory_format=torch.channels_last) if need_dx else none
+        d_residual = torch.empty_like(grad, memory_format=torch.channels_last) if need_residual else none
+        dw = torch.empty(w.shape, dtype=torch.float32, device="cpu")
+        d_bias = torch.empty(outputs, dtype=torch.float32, device="cpu")
+        batch, _, height, width = x.shape
+        size = core.conv3x3_backward_workspace(batch, inputs, height, width, outputs)
+        finite = core.conv3x3_backward(
+            image,
+            grad,
+            none if y is None else y.contiguous(memory_format=torch.channels_last),
+            _winograd.transformed(w, transposed=True) if need_dx else _absent(torch.float32),
+            dx,
+            d_residual,
+            dw,
+            d_bias,
+            torch.empty(size, dtype=torch.float32, device="cpu"),
+        )
+        if not finite:
+            return reference(x, dy, w, y, need_dx, need_residual)
+        layout = output_format(x)
+        empty = x.new_empty(0)  # a new one at every call: outputs of operators share no memory
+        return (
+            dx.contiguous(memory_format=layout) if need_dx else empty,
+            dw.to(w.dtype),
+            d_bias,
+            d_residual.contiguous(memory_format=layout) if need_residual else x.new_empty(0),
+        )
+
+    return run

@@ -155,6 +155,10 @@ def _call(x: Tensor, w: Tensor, *_: Any) -> backends.Call:
     return backends.call_of(_NAME, x, ("out_channels", w.shape[0]))
 
 
+def _backward_options(x: Tensor, dy: Tensor, w: Tensor, *_: Any) -> tuple[Any, ...]:
+    return (("out_channels", w.shape[0]),)
+
+
 def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
     generator = torch.Generator().manual_seed(seed)
 
@@ -210,11 +214,17 @@ SPEC = OpSpec(
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
     call=_call,
+    backward_options=_backward_options,
     autocast={"x": "lower", "w": "lower", "bias": "float32", "residual": "lower"},
     samples=_samples,
     cost=_cost,
     kernels={
         "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile)
+    },
+    backward_kernels={
+        "cpu": Kernel(
+            _native_kernel.backward(_backward_reference), _native_kernel.can_run, _native_kernel.worthwhile
+        )
     },
     equations="y = activation(conv(x, w) + bias + residual)",
     source="our choice of epilogue; He et al. 2016",

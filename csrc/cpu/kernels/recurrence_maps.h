@@ -32,12 +32,6 @@ SPINECORE_INLINE void affine_map(int64_t channels, const float* weight, const fl
   });
 }
 
-inline bool all_finite(const float* values, int64_t count) {
-  Vec poison{};
-  each_vector(count, [&](int64_t i, auto access) { poison += not_finite(access.get(values + i)); });
-  return sum(poison) == 0.f;
-}
-
 }  // namespace
 }  // namespace SPINECORE_ISA
 }  // namespace spinecore

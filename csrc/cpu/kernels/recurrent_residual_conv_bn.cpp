@@ -54,10 +54,9 @@ struct StoreAndSum {
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
-    const int64_t next_row = z.width * z.channels;
     T* to = z.pixel(tile.n, tile.y, tile.x) + c;
     each_pixel(tile, [&](int i, int j) {
-      T* place = to + i * next_row + j * z.channels;
+      T* place = to + z.offset(i, j);
       if constexpr (add_first) results[i][j] += access.get(first + (place - z.data));
       access.put(place, results[i][j]);
       results[i][j] = as_stored<T>(results[i][j]);

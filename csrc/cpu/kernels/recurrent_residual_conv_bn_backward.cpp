@@ -65,13 +65,12 @@ struct StoreGated {
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
-    const int64_t next_row = g.width * g.channels;
     T* to = g.pixel(tile.n, tile.y, tile.x) + c;
     const T* from = z + (to - g.data);
     const Vec a = access.get(scale + c), b = access.get(shift + c), m = access.get(mean + c);
     Vec total = access.get(sums + c), product = access.get(products + c);
     each_pixel(tile, [&](int i, int j) {
-      const int64_t at = i * next_row + j * g.channels;
+      const int64_t at = g.offset(i, j);
       const Vec before = access.get(from + at), value = gate(results[i][j], a * before + b);
       access.put(to + at, value);
       total += value;
@@ -90,10 +89,9 @@ struct StoreInputGradient {
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
-    const int64_t next_row = dx.width * dx.channels;
     T* to = dx.pixel(tile.n, tile.y, tile.x) + c;
     each_pixel(tile, [&](int i, int j) {
-      T* place = to + i * next_row + j * dx.channels;
+      T* place = to + dx.offset(i, j);
       Vec value = results[i][j];
       *poison += not_finite(value);
       if (dy) value += access.get(dy + (place - dx.data));
@@ -109,10 +107,9 @@ struct KeepSum {
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, const Vec (&values)[4][4]) const {
-    const int64_t next_row = dd.width * dd.channels;
     T* to = dd.pixel(tile.n, tile.y, tile.x) + c;
     each_pixel(tile, [&](int i, int j) {
-      T* place = to + i * next_row + j * dd.channels;
+      T* place = to + dd.offset(i, j);
       access.put(place, begins ? values[i][j] : values[i][j] + access.get(place));
     });
   }

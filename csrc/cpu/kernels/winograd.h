@@ -362,6 +362,12 @@ SPINECORE_INLINE void raise_unless_zero(Vec total, int* flag) {
   if (!(sum(total) == 0.f)) __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
 }
 
+inline bool all_finite(const float* values, int64_t count) {
+  Vec poison{};
+  each_vector(count, [&](int64_t i, auto access) { poison += not_finite(access.get(values + i)); });
+  return sum(poison) == 0.f;
+}
+
 }  // namespace
 }  // namespace SPINECORE_ISA
 }  // namespace spinecore

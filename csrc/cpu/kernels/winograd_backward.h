@@ -30,9 +30,8 @@ struct BackwardTiles {
   int64_t scratch() const { return Block::floats(out, in) + GradientBlock::floats(in, out); }
 };
 
-// Calls body(part, first tile, count) for every part in units of tiles that a pass goes over twice, and lets each
-// thread prepare what it needs: setup(memory) answers with an object whose `end(part)` closes a unit. `scratch` floats
-// of memory are the thread's own.
+// Calls body(part, first tile, count, memory) for every part, in units of tiles small enough that a unit may be gone
+// over twice. `scratch` floats of memory are the thread's own.
 template <class Body>
 bool each_unit(const BackwardTiles& t, int64_t scratch, int* flag, const Body& body) {
   return parallel_for(0, t.parts, 1, [&](int64_t begin, int64_t end) {

@@ -34,6 +34,15 @@ inline Status check_apart_all(const char* op, std::initializer_list<const Tensor
   return {};
 }
 
+// Memory to work in: as much as the geometry needs, aligned to doubles.
+inline Status check_workspace(const char* op, const TensorView& workspace, int64_t size) {
+  Status status = check_float32(op, workspace, {size});
+  if (status.ok() && reinterpret_cast<uintptr_t>(workspace.data) % alignof(double) != 0) {
+    return Status::wrong_value(std::string(op) + ": argument 'workspace' is not aligned to 8 bytes: allocate it");
+  }
+  return status;
+}
+
 inline Status thread_failure(const char* op) {
   return Status::internal(std::string(op) +
                           ": the borrowed thread pool reported a failure; the results are incomplete");

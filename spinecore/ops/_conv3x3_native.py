@@ -63,7 +63,7 @@ def backward(reference: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tupl
     ) -> tuple[Tensor, ...]:
         core = _native.core()
         none = _absent(x.dtype)
-        image, grad = (value.contiguous(memory_format=torch.channels_last) for value in (x, dy))
+        image, grad = channels_last(x), channels_last(dy)
         outputs, inputs = w.shape[:2]
         dx = torch.empty_like(image, memory_format=torch.channels_last) if need_dx else none
         d_residual = torch.empty_like(grad, memory_format=torch.channels_last) if need_residual else none
@@ -74,7 +74,7 @@ def backward(reference: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tupl
         finite = core.conv3x3_backward(
             image,
             grad,
-            none if y is None else y.contiguous(memory_format=torch.channels_last),
+            none if y is None else channels_last(y),
             _winograd.transformed(w, transposed=True) if need_dx else _absent(torch.float32),
             dx,
             d_residual,
@@ -84,13 +84,12 @@ def backward(reference: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tupl
         )
         if not finite:
             return reference(x, dy, w, y, need_dx, need_residual)
-        layout = output_format(x)
         empty = x.new_empty(0)  # a new one at every call: outputs of operators share no memory
         return (
-            dx.contiguous(memory_format=layout) if need_dx else empty,
+            in_layout_of(dx, x) if need_dx else empty,
             dw.to(w.dtype),
             d_bias,
-            d_residual.contiguous(memory_format=layout) if need_residual else x.new_empty(0),
+            in_layout_of(d_residual, x) if need_residual else x.new_empty(0),
         )
 
     return run

@@ -12,7 +12,7 @@ from torch import Tensor
 from spinecore import _native
 from spinecore.backends import Call, Verdict
 from spinecore.ops import _winograd
-from spinecore.ops._shared import output_format
+from spinecore.ops._layout import channels_last, in_layout_of
 
 
 def can_run(call: Call) -> Verdict:
@@ -22,7 +22,7 @@ def can_run(call: Call) -> Verdict:
 
 def worthwhile(call: Call) -> Verdict:
     """See :func:`spinecore.ops._winograd.worthwhile`."""
-    return _winograd.worthwhile(call, call.shape[1])
+    return _winograd.worthwhile(call)
 
 
 def _empty(*shape: int) -> Tensor:
@@ -32,10 +32,6 @@ def _empty(*shape: int) -> Tensor:
 
 def _image(like: Tensor) -> Tensor:
     return torch.empty(like.shape, dtype=like.dtype, device="cpu", memory_format=torch.channels_last)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _rows(parameter: Tensor, rows: int) -> Tensor:
@@ -55,13 +51,12 @@ def forward(
     residual: bool,
 ) -> tuple[Any, ...] | None:
     """y, mean, biased variance, inverse standard deviation, pre-activations; None where not all is finite."""
-    layout = output_format(x)
-    x = _channels_last(x)
+    image = channels_last(x)
     y, z = _image(x), [_image(x) for _ in range(steps + 1)]
     mean, variance, inverse = (_empty(steps + 1, x.shape[1]) for _ in range(3))
     core = _native.core()
     finite = core.recurrence_forward(
-        x,
+        image,
         _winograd.transformed(w_in),
         _winograd.transformed(w_rec),
         _rows(gamma, steps + 1),
@@ -73,9 +68,9 @@ def forward(
         variance,
         inverse,
         z,
-        _empty(core.recurrence_workspace(x, steps, False)),
+        _empty(core.recurrence_workspace(image, steps, False)),
     )
-    return (y.contiguous(memory_format=layout), mean, variance, inverse, z) if finite else None
+    return (in_layout_of(y, x), mean, variance, inverse, z) if finite else None
 
 
 def backward(
@@ -93,8 +88,7 @@ def backward(
     """dx, dw_in, dw_rec and the gradients (steps+1, C) of the normalisation's weight and bias; None where not
     all is finite. Without ``mean`` the normalisation is an affine map.
     """
-    layout = output_format(x)
-    x = _channels_last(x)
+    image = channels_last(x)
     rows, channels = len(z), x.shape[1]
     batch_statistics = mean is not None
     if mean is None or inverse is None:
@@ -108,15 +102,15 @@ def backward(
     du, dd = (_image(x) if rows > 1 else _empty(0) for _ in range(2))
     core = _native.core()
     finite = core.recurrence_backward(
-        x,
-        _channels_last(dy),
+        image,
+        channels_last(dy),
         _winograd.transformed(w_in, transposed=True),
         _winograd.transformed(w_rec, transposed=True),
         _rows(weight, rows),
         _rows(bias, rows),
         mean,
         inverse,
-        [_channels_last(before) for before in z],
+        [channels_last(before) for before in z],
         batch_statistics,
         residual,
         dx,
@@ -126,27 +120,27 @@ def backward(
         d_bias,
         du,
         dd,
-        _empty(core.recurrence_workspace(x, rows - 1, True)),
+        _empty(core.recurrence_workspace(image, rows - 1, True)),
     )
     if not finite:
         return None
-    return dx.contiguous(memory_format=layout), dw_in.to(w_in.dtype), dw_rec.to(w_rec.dtype), d_weight, d_bias
+    return in_layout_of(dx, x), dw_in.to(w_in.dtype), dw_rec.to(w_rec.dtype), d_weight, d_bias
 
 
 def preactivations(
     x: Tensor, w_in: Tensor, w_rec: Tensor, scale: Tensor, shift: Tensor, steps: int
 ) -> list[Tensor] | None:
     """The pre-activations under affine maps; None where not all is finite."""
-    x = _channels_last(x)
+    image = channels_last(x)
     z = [_image(x) for _ in range(steps + 1)]
     core = _native.core()
     finite = core.recurrence_preactivations(
-        x,
+        image,
         _winograd.transformed(w_in),
         _winograd.transformed(w_rec),
         _rows(scale, steps + 1),
         _rows(shift, steps + 1),
         z,
-        _empty(core.recurrence_workspace(x, steps, False)),
+        _empty(core.recurrence_workspace(image, steps, False)),
     )
     return z if finite else None

@@ -129,3 +129,87 @@ def recurrent_residual_conv_forward(
 
 def copy_layout(from_: Tensor, to: Tensor) -> None:
     """Copy an NCHW image (float32 or bfloat16) to a channels-last one of the same shape, or back."""
+
+def conv3x3_backward(
+    x: Tensor,
+    dy: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    dx: Tensor,
+    d_residual: Tensor,
+    dw: Tensor,
+    d_bias: Tensor,
+    workspace: Tensor,
+) -> bool:
+    """Write the gradients of `conv3x3_forward`; False where something is not finite: compute all by other means.
+
+    Images channels-last and of one dtype; `y` of a relu, or without elements; `weights` those of the data
+    gradient; `dx` (with `weights`) and `d_residual` may be without elements: not wanted. dw (O,I,3,3), d_bias
+    (O,) and the workspace (`conv3x3_backward_workspace`) are float32.
+    """
+
+def conv3x3_backward_workspace(n: int, in_channels: int, h: int, w: int, out_channels: int) -> int:
+    """Size of the workspace of `conv3x3_backward`, in float32 elements."""
+
+def recurrence_workspace(x: Tensor, steps: int, backward: bool) -> int:
+    """Size of the workspace of the functions below, in float32 elements."""
+
+def recurrence_forward(
+    x: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float,
+    residual: bool,
+    y: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    inverse_std: Tensor,
+    z: list[Tensor],
+    workspace: Tensor,
+) -> bool:
+    """Recurrent residual convolution with the batch's statistics: writes y, statistics (steps+1, C) and z.
+
+    Images channels-last and of one dtype, the rest float32; transformed weights; gamma, beta (steps+1, C); as
+    many z as steps + 1. False where something is not finite: compute all by other means.
+    """
+
+def recurrence_preactivations(
+    x: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    z: list[Tensor],
+    workspace: Tensor,
+) -> bool:
+    """Write the z of the recurrence under fixed affine maps (steps+1, C)."""
+
+def recurrence_backward(
+    x: Tensor,
+    dy: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    inverse_std: Tensor,
+    z: list[Tensor],
+    batch_statistics: bool,
+    residual: bool,
+    dx: Tensor,
+    dw_in: Tensor,
+    dw_rec: Tensor,
+    d_weight: Tensor,
+    d_bias: Tensor,
+    du: Tensor,
+    dd: Tensor,
+    workspace: Tensor,
+) -> bool:
+    """Write the gradients of the recurrence from its z; without `batch_statistics` mean and inverse_std are
+    constants.
+
+    Weights of the data gradients; du and dd are images to work in, without elements where steps = 0. dw_rec
+    is left alone there.
+    """

@@ -107,7 +107,12 @@ def runnable_backends(spec: OpSpec, args: Sequence[Any]) -> list[str]:
 
 
 def check_against_formula(
-    name: str, formula: Callable[..., Any], args: Sequence[Any], dtype: torch.dtype, seed: int = 0
+    name: str,
+    formula: Callable[..., Any],
+    args: Sequence[Any],
+    dtype: torch.dtype,
+    seed: int = 0,
+    floor_ulps: float = 8.0,
 ) -> None:
     """Compare outputs and gradients of every backend that can run a call with a formula in plain PyTorch.
 
@@ -118,6 +123,7 @@ def check_against_formula(
         args: Arguments in double precision; their strides are kept in ``dtype``.
         dtype: What the operator is run in.
         seed: Of the output gradients.
+        floor_ulps: As for :func:`assert_calibrated`.
 
     Raises:
         AssertionError: A result is further off than :func:`assert_calibrated` allows, or has lost its dtype
@@ -138,7 +144,8 @@ def check_against_formula(
         for part, kind in enumerate(("output", "gradient")):
             for index, triple in enumerate(zip(actual[part], baseline[part], oracle[part], strict=True)):
                 perturbed = [run[part][index] for run in moved]
-                assert_calibrated(*triple, perturbed=perturbed, name=f"{name} on {backend}: {kind} {index}")
+                label = f"{name} on {backend}: {kind} {index}"
+                assert_calibrated(*triple, perturbed=perturbed, floor_ulps=floor_ulps, name=label)
         assert actual[0][0].dtype is baseline[0][0].dtype
         if args[0].dim() == 4:
             expected = torch.contiguous_format

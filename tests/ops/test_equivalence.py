@@ -22,6 +22,10 @@ QUICK = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16])
+# Winograd's F(4x4, 3x3) adds what largely cancels: its float32 error is a few times that of a direct
+# convolution, and the bound of the contract is 5e-6 of the largest value. The gradients are the same transforms,
+# transposed.
+WINOGRAD_ULPS = {torch.float32: 5e-6 / torch.finfo(torch.float32).eps, torch.bfloat16: 8.0}
 LAYOUTS = st.sampled_from(["contiguous", "channels_last", "strided"])
 
 
@@ -237,7 +241,8 @@ def test_recurrent_residual_conv(
         name, formula, rest = "recurrent_residual_conv_bn", recurrent_bn, [1e-5, steps, residual]
     else:
         name, formula, rest = "recurrent_residual_conv", recurrent, [steps, residual]
-    check_against_formula(name, formula, [x, *weights, gamma, beta, *rest], dtype, seed)
+    args = [x, *weights, gamma, beta, *rest]
+    check_against_formula(name, formula, args, dtype, seed, WINOGRAD_ULPS[dtype])
 
 
 @QUICK
@@ -266,7 +271,8 @@ def test_conv3x3(
     w = torch.randn((channels[1], channels[0], 3, 3), generator=generator, dtype=torch.float64) / 3
     b = torch.randn(channels[1], generator=generator, dtype=torch.float64) if bias else None
     added = image(generator, (size[0], channels[1], *size[1:]), "contiguous") if residual else None
-    check_against_formula("conv3x3", conv, [x, w, b, "relu" if relu else "none", added], dtype, seed)
+    args = [x, w, b, "relu" if relu else "none", added]
+    check_against_formula("conv3x3", conv, args, dtype, seed, WINOGRAD_ULPS[dtype])
 
 
 @QUICK

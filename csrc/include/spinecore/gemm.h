@@ -70,17 +70,55 @@ __attribute__((noinline)) void gemm_tile(const Product& p) {
   }
 }
 
+// Rows of the next tile: full tiles, and what is left over in two of about the same size, because a tile of one or two
+// rows waits for memory.
+template <int vectors>
+constexpr int64_t next_rows(int64_t rows) {
+  constexpr int most = tile_rows<vectors>();
+  if (rows >= 2 * most || rows == most) return most;
+  const int64_t wanted = rows > most || rows > 6 ? (rows + 1) / 2 : rows;
+  return wanted <= 6 ? wanted : wanted <= 8 ? 8 : 12;
+}
+
 // `rows` rows against one panel of `vectors` vectors.
 template <int vectors, bool accumulate>
 void gemm_rows(int64_t rows, Product p) {
   constexpr int most = tile_rows<vectors>();
-  const auto advance = [&p](int count) {
+  while (rows > 0) {
+    const int64_t count = next_rows<vectors>(rows);
+    switch (count) {
+      case 1:
+        gemm_tile<1, vectors, accumulate>(p);
+        break;
+      case 2:
+        gemm_tile<2, vectors, accumulate>(p);
+        break;
+      case 3:
+        gemm_tile<3, vectors, accumulate>(p);
+        break;
+      case 4:
+        gemm_tile<4, vectors, accumulate>(p);
+        break;
+      case 5:
+        gemm_tile<5, vectors, accumulate>(p);
+        break;
+      case 6:
+        gemm_tile<6, vectors, accumulate>(p);
+        break;
+      case 8:
+        if constexpr (most >= 8) gemm_tile<8, vectors, accumulate>(p);
+        break;
+      case 12:
+        if constexpr (most >= 12) gemm_tile<12, vectors, accumulate>(p);
+        break;
+      case 16:
+        if constexpr (most >= 16) gemm_tile<16, vectors, accumulate>(p);
+        break;
+    }
     p.a += count * p.a_row;
     p.c += count * p.c_row;
-  };
-  for (; rows >= most; rows -= most, advance(most)) gemm_tile<most, vectors, accumulate>(p);
-  for (; rows >= 4; rows -= 4, advance(4)) gemm_tile<4, vectors, accumulate>(p);
-  for (; rows >= 1; rows -= 1, advance(1)) gemm_tile<1, vectors, accumulate>(p);
+    rows -= count;
+  }
 }
 
 // One panel of at most panel_vectors vectors.

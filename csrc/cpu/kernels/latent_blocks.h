@@ -1,0 +1,146 @@
+// What the latent poolings do with a block of tokens: gather the unmasked ones, take exponentials, scatter results.
+#pragma once
+
+#include <cstdint>
+
+#include "spinecore/matrix.h"
+#include "spinecore/parallel.h"
+#include "spinecore/rows.h"
+
+namespace spinecore {
+namespace SPINECORE_ISA {
+namespace {
+
+constexpr int64_t most_block = 256;           // tokens of a block, at most
+constexpr int64_t row_gap = 16;               // keeps rows of a power of two out of one another's cache sets
+constexpr int64_t task_multiplies = 1 << 20;  // least work worth a thread
+constexpr float minus_infinity = -__builtin_inff();
+
+SPINECORE_INLINE int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+SPINECORE_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+
+// exp(x) for x <= 0, zero where that is below the normal numbers; NaN stays NaN.
+SPINECORE_INLINE Vec exp_nonpositive(Vec x) {
+  const Vec low = splat(-87.f);
+  const Vec value = exp_bounded(x < low ? low : x);
+  return x < low ? Vec{} : value;
+}
+
+// The unmasked tokens of [begin, end), a block at a time.
+struct Block {
+  int64_t count = 0;
+  int64_t token[most_block];
+};
+class Tokens {
+ public:
+  Tokens(const float* mask, int64_t begin, int64_t end, int64_t most)
+      : mask_(mask), next_(begin), end_(end), most_(most) {}
+
+  bool take(Block& block) {
+    block.count = 0;
+    for (; next_ < end_ && block.count < most_; ++next_) {
+      block.token[block.count] = next_;
+      block.count += mask_ == nullptr || mask_[next_] != 0.f;
+    }
+    return block.count > 0;
+  }
+
+ private:
+  const float* mask_;
+  int64_t next_, end_, most_;
+};
+
+// Tokens of a block as rows of float32, zeros behind their width.
+template <class T>
+void gather(const T* x, int64_t width, const Block& block, int64_t padded, float* to, int64_t to_row) {
+  for (int64_t n = 0; n < block.count; ++n, to += to_row) {
+    const T* from = x + block.token[n] * width;
+    int64_t i = 0;
+    for (; i + lanes <= width; i += lanes) store(to + i, load(from + i));
+    if (i < width) {
+      store(to + i, load_first(from + i, width - i));
+      i += lanes;
+    }
+    for (; i < padded; i += lanes) store(to + i, Vec{});
+  }
+}
+
+template <class T>
+void scatter(const float* from, int64_t from_row, const Block& block, int64_t width, T* x) {
+  for (int64_t n = 0; n < block.count; ++n, from += from_row) {
+    T* to = x + block.token[n] * width;
+    each_vector(width, [&](int64_t i, auto access) { access.put(to + i, load(from + i)); });
+  }
+}
+
+// scores (tokens, head and row) += bias (row, token), the same for every head.
+inline void add_bias(const float* bias, int64_t tokens, int64_t rows, int64_t heads, int64_t head_columns,
+                     const Block& block, float* scores, int64_t row) {
+  for (int64_t n = 0; n < block.count; ++n, scores += row) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const float value = bias[r * tokens + block.token[n]];
+      for (int64_t h = 0; h < heads; ++h) scores[h * head_columns + r] += value;
+    }
+  }
+}
+
+// Scores of one block to exponentials below the largest score so far, `top`, whose sum is `total`. factor[i] is what
+// earlier results of column i must be multiplied with.
+inline void online_softmax(float* scores, int64_t row, int64_t count, int64_t columns, float* top, float* total,
+                           float* factor) {
+  for (int64_t i = 0; i < columns; i += lanes) {
+    float* column = scores + i;
+    const Vec before = load(top + i);
+    Vec most[4] = {before, before, before, before};
+    int64_t n = 0;
+    for (; n + 4 <= count; n += 4) {
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) most[k] = larger(load(column + (n + k) * row), most[k]);
+    }
+    for (; n < count; ++n) most[0] = larger(load(column + n * row), most[0]);
+    const Vec now = larger(larger(most[0], most[1]), larger(most[2], most[3]));
+    const Vec base = now == splat(minus_infinity) ? Vec{} : now;
+    Vec sum{};
+    for (n = 0; n < count; ++n) {
+      const Vec value = exp_nonpositive(load(column + n * row) - base);
+      store(column + n * row, value);
+      sum += value;
+    }
+    const Vec scale = exp_nonpositive(before - base);
+    store(factor + i, scale);
+    store(total + i, load(total + i) * scale + sum);
+    store(top + i, now);
+  }
+}
+
+SPINECORE_INLINE void scale_row(float* row, float factor, int64_t length) {
+  for (int64_t i = 0; i < length; i += lanes) store(row + i, load(row + i) * factor);
+}
+
+inline void fill(float* to, float value, int64_t length) {
+  for (int64_t i = 0; i < length; ++i) to[i] = value;
+}
+
+// body(first column, columns) for panels of a product with `rows` rows and `depth` terms, on as many threads as its
+// work is worth.
+template <class Body>
+bool over_panels(int64_t columns, int64_t rows, int64_t depth, const Body& body) {
+  const int64_t panels = (columns + panel_width - 1) / panel_width;
+  const int64_t grain = 1 + task_multiplies / (1 + panel_width * rows * depth);
+  return parallel_for(0, panels, grain, [&](int64_t begin, int64_t end) {
+    body(begin * panel_width, smaller(end * panel_width, columns) - begin * panel_width);
+  });
+}
+
+// The same for rows, cut at multiples of 16.
+template <class Body>
+bool over_rows(int64_t rows, int64_t columns, int64_t depth, const Body& body) {
+  constexpr int64_t step = 16;
+  const int64_t grain = 1 + task_multiplies / (1 + step * columns * depth);
+  return parallel_for(0, (rows + step - 1) / step, grain,
+                      [&](int64_t begin, int64_t end) { body(begin * step, smaller(end * step, rows)); });
+}
+
+}  // namespace
+}  // namespace SPINECORE_ISA
+}  // namespace spinecore

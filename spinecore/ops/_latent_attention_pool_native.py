@@ -14,7 +14,7 @@ from spinecore.ops._latent_native import Padding, absent, new, optional, plain
 def absorbs(tokens: int, width: int, rows: int, heads: int) -> bool:
     """Whether projections absorbed into the queries cost less than keys and values of every token.
 
-    Multiplications of a sample: 2 heads R N D + R D^2 (the values of R means a head) against 2 N D^2 + 2 R N D.
+    Multiplications of a sample: 2 heads R N D + R D^2 (values of R means a head), or 2 N D^2 + 2 R N D.
     """
     return 2 * heads * rows * tokens + rows * width < 2 * tokens * (width + rows)
 

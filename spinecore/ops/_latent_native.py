@@ -62,7 +62,7 @@ class Padding:
         projection = plain(projection)
         if self.none:
             return projection
-        apart = projection.unflatten(-1, (self.heads, self.head))
+        apart = projection.reshape(*projection.shape[:-1], self.heads, self.head)
         return F.pad(apart, (0, self.extra_head)).flatten(-2)
 
     def columns(self, projection: Tensor) -> Tensor:
@@ -83,7 +83,8 @@ class Padding:
         """Without the columns of :meth:`by_head`."""
         if self.none:
             return tensor
-        return tensor.unflatten(-1, (self.heads, self.padded_head))[..., : self.head].flatten(-2)
+        apart = tensor.reshape(*tensor.shape[:-1], self.heads, self.padded_head)
+        return apart[..., : self.head].flatten(-2)
 
     def take_columns(self, projection: Tensor) -> Tensor:
         """Without the padding of :meth:`columns`."""

@@ -3,9 +3,9 @@
     P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias)   over unmasked tokens, one softmax a head
     y = concat_heads(P (x wv)) wo
 
-The operator ``torch.ops.spinecore.latent_attention_pool`` also returns, for its backward, the log-sum-exp of the
-scores (P = exp(scores - lse)) and the pooled values before wo; with ``keep`` also scores and means P x, which spare the
-native backward a third of its work.
+The operator ``torch.ops.spinecore.latent_attention_pool`` also returns, for its backward, the log-sum-exp of
+the scores (P = exp(scores - lse)) and the pooled values before wo; with ``keep`` also scores (B, N, heads R)
+and means P x (heads, B, R, D), which spare the native backward a third of its work.
 """
 
 # ruff: noqa: ARG001, D417 - the parts of one operator share one argument list; like arguments are described
@@ -70,21 +70,22 @@ def latent_attention_pool(
     Source: Jaegle et al. 2021 (Perceiver); Lee et al. 2019 (pooling by multihead attention).
 
     """
-    keep = _keeps(x, latents, wq, wk, wv, wo, heads, bias)
+    keep = _keeps(x, latents, heads, wq, wk, wv, wo, bias)
     y: Tensor = _FORWARD(x, latents, wq, wk, wv, wo, heads, mask, bias, keep, backend)[0]
     if not need_weights:
         return y
     return y, _weights(kept_tokens(x, mask), latents, wq, wk, heads, mask, bias)[0]
 
 
-def _keeps(
-    x: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor, heads: int, bias: Any
-) -> bool:
-    """Whether to keep scores and means: where a backward will want them, heads * R numbers a token and a row."""
-    if not torch.is_grad_enabled() or x.device.type != "cpu" or x.dim() != 3 or torch.compiler.is_exporting():
+def _keeps(x: Tensor, latents: Tensor, heads: int, *others: Tensor | None) -> bool:
+    """Whether to keep scores and means, where a backward on the CPU will want them: together about as large
+    as x at most.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting() or x.device.type != "cpu":
         return False
-    tensors = (x, latents, wq, wk, wv, wo) if bias is None else (x, latents, wq, wk, wv, wo, bias)
-    if not any(tensor.requires_grad for tensor in tensors):
+    if not any(tensor is not None and tensor.requires_grad for tensor in (x, latents, *others)):
+        return False
+    if x.dim() != 3 or latents.dim() != 2:  # the operator says what is wrong
         return False
     return _cpu.absorbs(x.shape[1], x.shape[2], latents.shape[0], heads)
 
@@ -323,7 +324,8 @@ SPEC = OpSpec(
     backward=_backward,
     backward_schema=(
         f"(Tensor x, Tensor dy, {_ARGUMENTS}, Tensor? mask, Tensor? bias, Tensor lse, Tensor pooled, "
-        "Tensor scores, Tensor means, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+        "Tensor scores, Tensor means, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, "
+        "Tensor)"
     ),
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,

@@ -84,11 +84,11 @@ class Padding:
         if self.none:
             return tensor
         apart = tensor.reshape(*tensor.shape[:-1], self.heads, self.padded_head)
-        return apart[..., : self.head].flatten(-2)
+        return apart[..., : self.head].flatten(-2).contiguous()
 
     def take_columns(self, projection: Tensor) -> Tensor:
         """Without the padding of :meth:`columns`."""
-        return projection if self.none else self.take_by_head(projection)[: self.width].contiguous()
+        return projection if self.none else self.take_by_head(projection)[: self.width]
 
     def take_rows(self, projection: Tensor) -> Tensor:
         """Without the padding of :meth:`rows`."""

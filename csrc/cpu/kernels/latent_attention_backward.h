@@ -112,7 +112,9 @@ inline void gradients_of_scores(const LatentAttentionBackward& a, const Backward
     float* row = u.d_scores + n * u.row;
     const float* weights = u.weights + n * u.row;
     for (int64_t i = 0; i < g.columns; i += lanes) {
-      store(row + i, load(weights + i) * (load(row + i) - load(u.delta + i)));
+      // Where a token has all the weight its score has no gradient, and what rounding leaves of it must not be one.
+      const Vec weight = load(weights + i), factor = weight == splat(1.f) ? Vec{} : weight;
+      store(row + i, factor * (load(row + i) - load(u.delta + i)));
     }
     if (a.d_bias == nullptr) continue;
     for (int64_t r = 0; r < g.rows; ++r) {

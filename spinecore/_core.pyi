@@ -82,3 +82,58 @@ def scse_gate_backward(
     equal, mode 1 gives half the gradient to each, as torch.maximum does. The workspace has
     `scse_gate_workspace` float32 elements.
     """
+
+def latent_attention_pool_forward(
+    x: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    bias: Tensor,
+    absorbed: bool,
+    y: Tensor,
+    lse: Tensor,
+    pooled: Tensor,
+    scores: Tensor,
+    means: Tensor,
+) -> None:
+    """Write y, the log-sum-exp of the scores, the pooled values before wo and, where given, what the backward
+    keeps: scores and means P x, by the absorbed algorithm.
+
+    x (B,N,D) float32 or bfloat16; all else float32, d = D / heads and D padded with zeros to multiples of 16:
+    latents (R,D), wq, wk, wv (D,heads*d), wo (heads*d,D), y (B,R,D), lse (B,heads,R), pooled (B,R,heads*d).
+    mask (B,N), 0 is dropped, bias (1,R,N) or (B,R,N), scores (B,N,heads*R) and means (heads,B,R,D) may have
+    no elements. The scale is 1 / sqrt of the true d. Scores of dropped tokens are not written.
+    """
+
+def latent_attention_pool_backward(
+    x: Tensor,
+    dy: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    bias: Tensor,
+    lse: Tensor,
+    pooled: Tensor,
+    scores: Tensor,
+    means: Tensor,
+    dx: Tensor,
+    d_latents: Tensor,
+    dwq: Tensor,
+    dwk: Tensor,
+    dwv: Tensor,
+    dwo: Tensor,
+    d_bias: Tensor,
+) -> None:
+    """Write the gradients of `latent_attention_pool_forward`, absorbed where scores and means are given back,
+    else projected. dx like x, d_bias (B,R,N) or without elements; neither is written for dropped tokens.
+    """

@@ -251,7 +251,13 @@ Status latent_attention_pool_backward(const LatentAttentionBackwardViews& v, int
                       {&v.x, &v.dy, &v.latents, &v.wq, &v.wk, &v.wv, &v.wo, &v.mask, &v.bias, &v.lse, &v.pooled,
                        &v.scores, &v.means}),
   });
-  if (!status.ok() || s.batch == 0) return status;
+  if (!status.ok()) return status;
+  if (s.batch == 0) {
+    for (const TensorView* sum : {&v.d_latents, &v.dwq, &v.dwk, &v.dwv, &v.dwo}) {
+      std::fill_n(sum->floats(), sum->numel(), 0.f);
+    }
+    return {};
+  }
   const LatentAttentionGeometry geometry =
       latent_attention_geometry(s.batch, s.tokens, s.width, s.rows, heads, s.inner / heads, v.means.numel() > 0);
   const LatentAttentionBackwardSpace space = latent_attention_backward_space(geometry);

@@ -137,3 +137,39 @@ def latent_attention_pool_backward(
     """Write the gradients of `latent_attention_pool_forward`, absorbed where scores and means are given back,
     else projected. dx like x, d_bias (B,R,N) or without elements; neither is written for dropped tokens.
     """
+
+def latent_dictionary_pool_forward(
+    x: Tensor,
+    dictionary: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    y: Tensor,
+) -> None:
+    """Write y (B,D), the mean over kept tokens of what the dictionary (R,D) answers; the rest as in
+    `latent_attention_pool_forward`.
+    """
+
+def latent_dictionary_pool_backward(
+    x: Tensor,
+    dy: Tensor,
+    dictionary: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    dx: Tensor,
+    d_dictionary: Tensor,
+    dwq: Tensor,
+    dwk: Tensor,
+    dwv: Tensor,
+    dwo: Tensor,
+) -> None:
+    """Write the gradients of `latent_dictionary_pool_forward`; dx is not written for dropped tokens."""

@@ -1,6 +1,7 @@
 // The two latent poolings.
 #include "bindings.h"
 #include "spinecore/latent_attention_pool.h"
+#include "spinecore/latent_dictionary_pool.h"
 
 namespace py = pybind11;
 
@@ -30,6 +31,33 @@ void attention_backward(View x, View dy, View latents, View wq, View wk, View wv
   call(latent_attention_pool_backward, views, heads, scale);
 }
 
+void dictionary_forward(View x, View table, View wq, View wk, View wv, View wo, int64_t heads, double scale, View mask,
+                        View y) {
+  const LatentDictionaryForwardViews views{
+      named(x, "x"),   named(table, "dictionary"), named(wq, "wq"), named(wk, "wk"), named(wv, "wv"),
+      named(wo, "wo"), named(mask, "mask"),        named(y, "y")};
+  call(latent_dictionary_pool_forward, views, heads, scale);
+}
+
+void dictionary_backward(View x, View dy, View table, View wq, View wk, View wv, View wo, int64_t heads, double scale,
+                         View mask, View dx, View d_table, View dwq, View dwk, View dwv, View dwo) {
+  const LatentDictionaryBackwardViews views{named(x, "x"),
+                                            named(dy, "dy"),
+                                            named(table, "dictionary"),
+                                            named(wq, "wq"),
+                                            named(wk, "wk"),
+                                            named(wv, "wv"),
+                                            named(wo, "wo"),
+                                            named(mask, "mask"),
+                                            named(dx, "dx"),
+                                            named(d_table, "d_dictionary"),
+                                            named(dwq, "dwq"),
+                                            named(dwk, "dwk"),
+                                            named(dwv, "dwv"),
+                                            named(dwo, "dwo")};
+  call(latent_dictionary_pool_backward, views, heads, scale);
+}
+
 }  // namespace
 
 void bind_latent_pools(py::module_& module) {
@@ -42,6 +70,13 @@ void bind_latent_pools(py::module_& module) {
              py::arg("mask"), py::arg("bias"), py::arg("lse"), py::arg("pooled"), py::arg("scores"), py::arg("means"),
              py::arg("dx"), py::arg("d_latents"), py::arg("dwq"), py::arg("dwk"), py::arg("dwv"), py::arg("dwo"),
              py::arg("d_bias"));
+  module.def("latent_dictionary_pool_forward", &dictionary_forward, py::arg("x"), py::arg("dictionary"), py::arg("wq"),
+             py::arg("wk"), py::arg("wv"), py::arg("wo"), py::arg("heads"), py::arg("scale"), py::arg("mask"),
+             py::arg("y"));
+  module.def("latent_dictionary_pool_backward", &dictionary_backward, py::arg("x"), py::arg("dy"),
+             py::arg("dictionary"), py::arg("wq"), py::arg("wk"), py::arg("wv"), py::arg("wo"), py::arg("heads"),
+             py::arg("scale"), py::arg("mask"), py::arg("dx"), py::arg("d_dictionary"), py::arg("dwq"), py::arg("dwk"),
+             py::arg("dwv"), py::arg("dwo"));
 }
 
 }  // namespace spinecore

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "latent_entry.h"
 #include "spinecore/entry_checks.h"
 #include "spinecore/isa_kernels.h"
 #include "spinecore/latent_attention_pool.h"
@@ -13,61 +14,33 @@ SPINECORE_ISA_KERNELS(LatentAttentionKernels, latent_attention_pool_kernels)
 
 namespace {
 
-constexpr int64_t gap = 16;  // row_gap of the kernels
+constexpr int64_t gap = latent_row_gap;
 
-int64_t round_up(int64_t value) { return (value + latent_padding - 1) / latent_padding * latent_padding; }
-
-int64_t forward_scratch(const LatentAttentionGeometry& g) {
+int64_t forward_scratch(const LatentPoolGeometry& g) {
   const int64_t rows = g.padded + gap + g.columns + gap + (g.absorbed ? 0 : g.inner + gap);
   return g.block * rows + g.columns;
 }
 
-int64_t sums_row(const LatentAttentionGeometry& g) { return g.absorbed ? g.padded : g.head; }
-
-// Parts of a workspace, one behind the other.
-class Layout {
- public:
-  int64_t take(int64_t count) {
-    const int64_t begin = size_;
-    size_ += round_up(count);
-    return begin;
-  }
-  int64_t size() const { return size_; }
-
- private:
-  int64_t size_ = 0;
-};
+int64_t sums_row(const LatentPoolGeometry& g) { return g.absorbed ? g.padded : g.head; }
 
 }  // namespace
 
-LatentAttentionGeometry latent_attention_geometry(int64_t batch, int64_t tokens, int64_t width, int64_t rows,
-                                                  int64_t heads, int64_t head, bool absorbed) {
-  LatentAttentionGeometry g{};
-  g.batch = batch;
-  g.tokens = tokens;
-  g.width = width;
-  g.rows = rows;
-  g.heads = heads;
-  g.padded = round_up(width);
-  g.head = head;
-  g.inner = heads * head;
+LatentPoolGeometry latent_attention_geometry(int64_t batch, int64_t tokens, int64_t width, int64_t rows, int64_t heads,
+                                             int64_t head, bool absorbed) {
+  LatentPoolGeometry g = latent_geometry(batch, tokens, width, rows, heads, head);
   g.absorbed = absorbed;
   g.head_columns = absorbed ? rows : round_up(rows);
   g.columns = absorbed ? round_up(heads * rows) : heads * g.head_columns;
   g.block = 128;
-  constexpr int64_t most_parts = 16, least_tokens = 1024;
-  const int64_t wanted = std::max<int64_t>(most_parts / std::max<int64_t>(batch, 1), 1);
-  g.splits = std::max<int64_t>(std::min(tokens / least_tokens, wanted), 1);
-  g.slots = std::min(batch * g.splits, most_parts);
   constexpr int64_t group_floats = 16 << 20;
   const int64_t each = g.splits * (g.columns * sums_row(g) + forward_scratch(g)) + g.columns * g.padded;
   g.group = std::clamp<int64_t>(group_floats / each, 1, std::max<int64_t>(batch, 1));
   return g;
 }
 
-LatentAttentionForwardSpace latent_attention_forward_space(const LatentAttentionGeometry& g) {
+LatentAttentionForwardSpace latent_attention_forward_space(const LatentPoolGeometry& g) {
   LatentAttentionForwardSpace s{};
-  Layout layout;
+  WorkspaceLayout layout;
   const int64_t units = g.group * g.splits;
   s.queries = layout.take(g.rows * g.inner);
   s.queries_t = layout.take(g.inner * round_up(g.rows));
@@ -84,9 +57,9 @@ LatentAttentionForwardSpace latent_attention_forward_space(const LatentAttention
   return s;
 }
 
-LatentAttentionBackwardSpace latent_attention_backward_space(const LatentAttentionGeometry& g) {
+LatentAttentionBackwardSpace latent_attention_backward_space(const LatentPoolGeometry& g) {
   LatentAttentionBackwardSpace s{};
-  Layout layout;
+  WorkspaceLayout layout;
   // Absorbed, heads overlap in their padding and samples may too; projected, every sample has its padding.
   s.d_pooled_sample = g.absorbed ? g.rows : g.head_columns;
   s.d_pooled_row = round_up(g.batch * s.d_pooled_sample) + gap;
@@ -116,57 +89,7 @@ LatentAttentionBackwardSpace latent_attention_backward_space(const LatentAttenti
 
 namespace {
 
-struct Sizes {
-  int64_t batch = 0, tokens = 0, width = 0, rows = 0, padded = 0, inner = 0;
-};
-
-Status check_tokens(const char* op, const TensorView& x) {
-  if (x.dtype == DType::other) {
-    return Status::wrong_type(std::string(op) + ": argument 'x' is " + x.dtype_name +
-                              ", expected float32 or bfloat16: convert it with .to(torch.float32)");
-  }
-  if (x.dims != 3 || x.shape[2] < 1) {
-    return Status::wrong_value(std::string(op) + ": argument 'x' has " + std::to_string(x.dims) +
-                               " dimensions, expected (B, N, D) with D >= 1");
-  }
-  return {};
-}
-
-// A contiguous tensor of the dtype of x: what check_float32 asks of a float32 tensor.
-Status check_as_tokens(const char* op, TensorView view, const TensorView& x) {
-  Status status = check_like(op, view, x);
-  if (!status.ok()) return status;
-  view.dtype = DType::float32;
-  return check_float32(op, view, {x.shape[0], x.shape[1], x.shape[2]});
-}
-
-Status check_sizes(const char* op, const TensorView& x, const TensorView& latents, const TensorView& wq, int64_t heads,
-                   Sizes* sizes) {
-  Status status = check_tokens(op, x);
-  if (!status.ok()) return status;
-  const std::string head = std::string(op) + ": ";
-  if (latents.dims != 2 || wq.dims != 2) return Status::wrong_value(head + "'latents' and 'wq' must be matrices");
-  *sizes = {x.shape[0], x.shape[1], x.shape[2], latents.shape[0], round_up(x.shape[2]), wq.shape[1]};
-  if (heads < 1 || sizes->inner < 1 || sizes->inner % heads || sizes->inner / heads % latent_padding) {
-    return Status::wrong_value(head + "argument 'wq' has " + std::to_string(sizes->inner) + " columns for " +
-                               std::to_string(heads) + " heads, expected a multiple of 16 for each");
-  }
-  if (sizes->rows < 1) return Status::wrong_value(head + "argument 'latents' has no rows");
-  return {};
-}
-
-Status check_parameters(const char* op, const Sizes& s, const TensorView& latents, const TensorView& wq,
-                        const TensorView& wk, const TensorView& wv, const TensorView& wo) {
-  return first_complaint({
-      check_float32(op, latents, {s.rows, s.padded}),
-      check_float32(op, wq, {s.padded, s.inner}),
-      check_float32(op, wk, {s.padded, s.inner}),
-      check_float32(op, wv, {s.padded, s.inner}),
-      check_float32(op, wo, {s.inner, s.padded}),
-  });
-}
-
-Status check_bias(const char* op, const Sizes& s, const TensorView& mask, const TensorView& bias) {
+Status check_bias(const char* op, const LatentSizes& s, const TensorView& mask, const TensorView& bias) {
   const int64_t samples = bias.dims == 3 && bias.shape[0] == 1 ? 1 : s.batch;
   return first_complaint({
       mask.numel() ? check_float32(op, mask, {s.batch, s.tokens}) : Status{},
@@ -174,30 +97,25 @@ Status check_bias(const char* op, const Sizes& s, const TensorView& mask, const 
   });
 }
 
-Status check_kept(const char* op, const Sizes& s, int64_t heads, const TensorView& scores, const TensorView& means) {
+Status check_kept(const char* op, const LatentSizes& s, int64_t heads, const TensorView& scores,
+                  const TensorView& means) {
   if (scores.numel() == 0 && means.numel() == 0) return {};
   return first_complaint({check_float32(op, scores, {s.batch, s.tokens, heads * s.rows}),
                           check_float32(op, means, {heads, s.batch, s.rows, s.padded})});
 }
 
-float* floats_or_none(const TensorView& view) { return view.numel() ? view.floats() : nullptr; }
-
 int64_t bias_step(const TensorView& bias) { return bias.numel() && bias.shape[0] > 1 ? bias.strides[0] : 0; }
-
-Status no_memory(const char* op, int64_t count) {
-  return Status::internal(std::string(op) + ": no memory for " + std::to_string(4 * count) + " bytes");
-}
 
 }  // namespace
 
 Status latent_attention_pool_forward(const LatentAttentionForwardViews& v, int64_t heads, double scale, bool absorbed) {
   const char* op = "latent_attention_pool_forward";
-  Sizes s;
-  Status status = first_complaint({isa_environment_status(), check_sizes(op, v.x, v.latents, v.wq, heads, &s)});
+  LatentSizes s;
+  Status status = first_complaint({isa_environment_status(), check_latent_sizes(op, v.x, v.latents, v.wq, heads, &s)});
   if (!status.ok()) return status;
   status = first_complaint({
       check_as_tokens(op, v.x, v.x),
-      check_parameters(op, s, v.latents, v.wq, v.wk, v.wv, v.wo),
+      check_latent_parameters(op, s, v.latents, v.wq, v.wk, v.wv, v.wo),
       check_bias(op, s, v.mask, v.bias),
       check_float32(op, v.y, {s.batch, s.rows, s.padded}),
       check_float32(op, v.lse, {s.batch, heads, s.rows}),
@@ -207,8 +125,8 @@ Status latent_attention_pool_forward(const LatentAttentionForwardViews& v, int64
                       {&v.x, &v.latents, &v.wq, &v.wk, &v.wv, &v.wo, &v.mask, &v.bias}),
   });
   if (!status.ok() || s.batch == 0) return status;
-  const LatentAttentionGeometry geometry = latent_attention_geometry(s.batch, s.tokens, s.width, s.rows, heads,
-                                                                     s.inner / heads, absorbed || v.means.numel() > 0);
+  const LatentPoolGeometry geometry = latent_attention_geometry(s.batch, s.tokens, s.width, s.rows, heads,
+                                                                s.inner / heads, absorbed || v.means.numel() > 0);
   const LatentAttentionForwardSpace space = latent_attention_forward_space(geometry);
   float* workspace = thread_scratch(space.size);
   if (workspace == nullptr) return no_memory(op, space.size);
@@ -233,15 +151,15 @@ Status latent_attention_pool_forward(const LatentAttentionForwardViews& v, int64
 
 Status latent_attention_pool_backward(const LatentAttentionBackwardViews& v, int64_t heads, double scale) {
   const char* op = "latent_attention_pool_backward";
-  Sizes s;
-  Status status = first_complaint({isa_environment_status(), check_sizes(op, v.x, v.latents, v.wq, heads, &s)});
+  LatentSizes s;
+  Status status = first_complaint({isa_environment_status(), check_latent_sizes(op, v.x, v.latents, v.wq, heads, &s)});
   if (!status.ok()) return status;
   status = first_complaint({
       check_as_tokens(op, v.x, v.x),
       check_as_tokens(op, v.dx, v.x),
       check_float32(op, v.dy, {s.batch, s.rows, s.padded}),
-      check_parameters(op, s, v.latents, v.wq, v.wk, v.wv, v.wo),
-      check_parameters(op, s, v.d_latents, v.dwq, v.dwk, v.dwv, v.dwo),
+      check_latent_parameters(op, s, v.latents, v.wq, v.wk, v.wv, v.wo),
+      check_latent_parameters(op, s, v.d_latents, v.dwq, v.dwk, v.dwv, v.dwo),
       check_bias(op, s, v.mask, v.bias),
       check_float32(op, v.lse, {s.batch, heads, s.rows}),
       check_float32(op, v.pooled, {s.batch, s.rows, s.inner}),
@@ -258,7 +176,7 @@ Status latent_attention_pool_backward(const LatentAttentionBackwardViews& v, int
     }
     return {};
   }
-  const LatentAttentionGeometry geometry =
+  const LatentPoolGeometry geometry =
       latent_attention_geometry(s.batch, s.tokens, s.width, s.rows, heads, s.inner / heads, v.means.numel() > 0);
   const LatentAttentionBackwardSpace space = latent_attention_backward_space(geometry);
   float* workspace = thread_scratch(space.size);

@@ -51,7 +51,8 @@ inline bool prepare_backward(const LatentAttentionBackward& a) {
   const auto& g = a.geometry;
   const auto& p = a.parameters;
   float* w = a.workspace;
-  bool done = prepare_gradients(a) & project_queries(g, p, w + a.space.queries, w + a.space.queries_t);
+  bool done =
+      prepare_gradients(a) & project_table(g, p.latents, p.wq, p.scale, w + a.space.queries, w + a.space.queries_t);
   if (g.absorbed) {
     done &= over_rows(g.padded, g.heads * padded_rows(g), g.head, [&](int64_t begin, int64_t end) {
       absorb(g, p.wk, w + a.space.queries_t, padded_rows(g), begin, end, w + a.space.keys_t);
@@ -83,7 +84,7 @@ struct BackwardUnit {
   BackwardUnit(const LatentAttentionBackward& a, int64_t slot, float* memory) {
     const auto& g = a.geometry;
     sums = a.workspace + a.space.sums + slot * a.space.sums_each;
-    row = 2 * g.columns + row_gap;
+    row = 2 * g.columns + latent_row_gap;
     tokens = memory;
     d_scores = tokens + g.block * token_row(g);
     weights = d_scores + g.columns;
@@ -168,7 +169,7 @@ template <class T>
 void backward_block_projected(const LatentAttentionBackward& a, const BackwardUnit& u, const Block& block, bool first) {
   const auto& g = a.geometry;
   const float* w = a.workspace;
-  const int64_t row = 2 * g.inner + row_gap, hc = g.head_columns;
+  const int64_t row = 2 * g.inner + latent_row_gap, hc = g.head_columns;
   float *keys = u.rest, *values = keys + g.inner, *d_keys = keys + g.block * row, *d_values = d_keys + g.inner;
   float *dw = u.sums, *d_queries = dw + 2 * g.padded * g.inner;
   const Left x = as_it_is(u.tokens, token_row(g));

@@ -9,43 +9,12 @@ namespace spinecore {
 namespace SPINECORE_ISA {
 namespace {
 
-using Geometry = LatentAttentionGeometry;
-
-SPINECORE_INLINE int64_t padded_rows(const Geometry& g) { return round_up(g.rows, latent_padding); }
-SPINECORE_INLINE int64_t keys_row(const Geometry& g) { return g.columns + row_gap; }
-SPINECORE_INLINE int64_t token_row(const Geometry& g) { return g.padded + row_gap; }
-
-// The scaled queries (R, heads * d) and their transpose (heads * d, padded R).
-inline bool project_queries(const Geometry& g, const LatentAttentionParameters& p, float* queries, float* queries_t) {
-  const bool done = over_panels(g.inner, g.rows, g.padded, [&](int64_t j, int64_t width) {
-    multiply(g.rows, width, g.padded, as_it_is(p.latents, g.padded), in_rows(p.wq + j, g.inner), queries + j, g.inner);
-  });
-  scale_row(queries, p.scale, g.rows * g.inner);
-  fill_zero(queries_t, g.inner * padded_rows(g));
-  transpose(queries, g.inner, g.rows, g.inner, queries_t, padded_rows(g));
-  return done;
-}
-
-// Rows [begin, end) of w (D, heads * d) times vectors (heads * d, R), head by head: (D, heads and rows), the vectors
-// absorbed into the projection.
-inline void absorb(const Geometry& g, const float* w, const float* vectors, int64_t vectors_row, int64_t begin,
-                   int64_t end, float* to) {
-  const int64_t row = keys_row(g), used = g.heads * g.rows;
-  to += begin * row;
-  // The padding of one head is overwritten by the next.
-  for (int64_t h = 0; h < g.heads; ++h) {
-    multiply(end - begin, padded_rows(g), g.head, as_it_is(w + begin * g.inner + h * g.head, g.inner),
-             in_rows(vectors + h * g.head * vectors_row, vectors_row), to + h * g.rows, row);
-  }
-  for (int64_t i = begin; i < end; ++i, to += row) fill(to + used, 0.f, g.columns - used);
-}
-
 // Absorbed: the keys of every head and latent, packed as a right factor. Projected: both projections packed.
 inline bool prepare_forward(const LatentAttentionForward& a) {
   const auto& g = a.geometry;
   const auto& p = a.parameters;
   float* w = a.workspace;
-  bool done = project_queries(g, p, w + a.space.queries, w + a.space.queries_t);
+  bool done = project_table(g, p.latents, p.wq, p.scale, w + a.space.queries, w + a.space.queries_t);
   done &= over_rows(g.padded, g.heads * padded_rows(g), g.head, [&](int64_t begin, int64_t end) {
     if (g.absorbed) {
       absorb(g, p.wk, w + a.space.queries_t, padded_rows(g), begin, end, w + a.space.keys_t);
@@ -64,7 +33,7 @@ struct ForwardScratch {
   int64_t scores_row, projected_row;
 
   ForwardScratch(const Geometry& g, float* memory)
-      : tokens(memory), scores_row(g.columns + row_gap), projected_row(g.inner + row_gap) {
+      : tokens(memory), scores_row(g.columns + latent_row_gap), projected_row(g.inner + latent_row_gap) {
     scores = tokens + g.block * token_row(g);
     factor = scores + g.block * scores_row;
     projected = factor + g.columns;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "spinecore/latent_pool.h"
 #include "spinecore/matrix.h"
 #include "spinecore/parallel.h"
 #include "spinecore/rows.h"
@@ -12,7 +13,6 @@ namespace SPINECORE_ISA {
 namespace {
 
 constexpr int64_t most_block = 256;           // tokens of a block, at most
-constexpr int64_t row_gap = 16;               // keeps rows of a power of two out of one another's cache sets
 constexpr int64_t task_multiplies = 1 << 20;  // least work worth a thread
 constexpr float minus_infinity = -__builtin_inff();
 
@@ -139,6 +139,37 @@ bool over_rows(int64_t rows, int64_t columns, int64_t depth, const Body& body) {
   const int64_t grain = 1 + task_multiplies / (1 + step * columns * depth);
   return parallel_for(0, (rows + step - 1) / step, grain,
                       [&](int64_t begin, int64_t end) { body(begin * step, smaller(end * step, rows)); });
+}
+
+using Geometry = LatentPoolGeometry;
+
+SPINECORE_INLINE int64_t padded_rows(const Geometry& g) { return round_up(g.rows, latent_padding); }
+SPINECORE_INLINE int64_t keys_row(const Geometry& g) { return g.columns + latent_row_gap; }
+SPINECORE_INLINE int64_t token_row(const Geometry& g) { return g.padded + latent_row_gap; }
+
+// scale * table (R, D) w (D, heads * d), and its transpose (heads * d, padded R).
+inline bool project_table(const Geometry& g, const float* table, const float* w, float scale, float* to, float* to_t) {
+  const bool done = over_panels(g.inner, g.rows, g.padded, [&](int64_t j, int64_t width) {
+    multiply(g.rows, width, g.padded, as_it_is(table, g.padded), in_rows(w + j, g.inner), to + j, g.inner);
+  });
+  scale_row(to, scale, g.rows * g.inner);
+  fill_zero(to_t, g.inner * padded_rows(g));
+  transpose(to, g.inner, g.rows, g.inner, to_t, padded_rows(g));
+  return done;
+}
+
+// Rows [begin, end) of w (D, heads * d) times vectors (heads * d, R), head by head: (D, heads and rows), the vectors
+// absorbed into the projection.
+inline void absorb(const Geometry& g, const float* w, const float* vectors, int64_t vectors_row, int64_t begin,
+                   int64_t end, float* to) {
+  const int64_t row = keys_row(g), used = g.heads * g.head_columns;
+  to += begin * row;
+  // Where heads are not apart, the padding of one is overwritten by the next.
+  for (int64_t h = 0; h < g.heads; ++h) {
+    multiply(end - begin, padded_rows(g), g.head, as_it_is(w + begin * g.inner + h * g.head, g.inner),
+             in_rows(vectors + h * g.head * vectors_row, vectors_row), to + h * g.head_columns, row);
+  }
+  for (int64_t i = begin; i < end; ++i, to += row) fill(to + used, 0.f, g.columns - used);
 }
 
 }  // namespace

@@ -12,30 +12,14 @@
 
 #include <cstdint>
 
+#include "spinecore/latent_pool.h"
 #include "spinecore/status.h"
 #include "spinecore/tensor_view.h"
 
 namespace spinecore {
 
-constexpr int64_t latent_padding = 16;
-
-// What caller and kernel agree on before any memory is touched. Sums over tokens run over fixed splits and are then
-// added in order, so that a result never depends on the number of threads.
-struct LatentAttentionGeometry {
-  int64_t batch, tokens, width, rows, heads;
-  int64_t padded;       // the padded width
-  int64_t head, inner;  // padded width of a head, and of all heads
-  bool absorbed;
-  int64_t head_columns;  // scores of a head in the row of a token: rows, or padded rows where heads are apart
-  int64_t columns;       // scores of a token, padded
-  int64_t block;         // tokens that are worked on together
-  int64_t splits;        // parts of the tokens of one sample
-  int64_t group;         // samples whose forward runs together
-  int64_t slots;         // parts of the batch with sums of their own in the backward
-};
-
-LatentAttentionGeometry latent_attention_geometry(int64_t batch, int64_t tokens, int64_t width, int64_t rows,
-                                                  int64_t heads, int64_t head, bool absorbed);
+LatentPoolGeometry latent_attention_geometry(int64_t batch, int64_t tokens, int64_t width, int64_t rows, int64_t heads,
+                                             int64_t head, bool absorbed);
 
 // Where the parts of the workspace begin, in floats, and how large it is. A member that the algorithm does not need is
 // empty. "Each" is for one sample of a group and one split (forward), or for one slot (backward).
@@ -53,8 +37,8 @@ struct LatentAttentionBackwardSpace {
   int64_t scratch, scratch_each;          // each, not kept
   int64_t size;
 };
-LatentAttentionForwardSpace latent_attention_forward_space(const LatentAttentionGeometry& geometry);
-LatentAttentionBackwardSpace latent_attention_backward_space(const LatentAttentionGeometry& geometry);
+LatentAttentionForwardSpace latent_attention_forward_space(const LatentPoolGeometry& geometry);
+LatentAttentionBackwardSpace latent_attention_backward_space(const LatentPoolGeometry& geometry);
 
 struct LatentAttentionParameters {
   const float *latents, *wq, *wk, *wv, *wo;
@@ -63,7 +47,7 @@ struct LatentAttentionParameters {
 };
 
 struct LatentAttentionForward {
-  LatentAttentionGeometry geometry;
+  LatentPoolGeometry geometry;
   LatentAttentionForwardSpace space;
   DType dtype;
   LatentAttentionParameters parameters;
@@ -76,7 +60,7 @@ struct LatentAttentionForward {
 };
 
 struct LatentAttentionBackward {
-  LatentAttentionGeometry geometry;
+  LatentPoolGeometry geometry;
   LatentAttentionBackwardSpace space;
   DType dtype;
   LatentAttentionParameters parameters;

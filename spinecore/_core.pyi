@@ -107,7 +107,7 @@ def latent_attention_pool_forward(
     x (B,N,D) float32 or bfloat16; all else float32, d = D / heads and D padded with zeros to multiples of 16:
     latents (R,D), wq, wk, wv (D,heads*d), wo (heads*d,D), y (B,R,D), lse (B,heads,R), pooled (B,R,heads*d).
     mask (B,N), 0 is dropped, bias (1,R,N) or (B,R,N), scores (B,N,heads*R) and means (heads,B,R,D) may have
-    no elements. The scale is 1 / sqrt of the true d. Scores of dropped tokens are not written.
+    no elements. The scale is 1 / sqrt of the true d. Scores of dropped tokens are zero.
     """
 
 def latent_attention_pool_backward(
@@ -135,7 +135,7 @@ def latent_attention_pool_backward(
     d_bias: Tensor,
 ) -> None:
     """Write the gradients of `latent_attention_pool_forward`, absorbed where scores and means are given back,
-    else projected. dx like x, d_bias (B,R,N) or without elements; neither is written for dropped tokens.
+    else projected. dx like x, d_bias (B,R,N) or without elements; zero for dropped tokens.
     """
 
 def latent_dictionary_pool_forward(
@@ -172,4 +172,4 @@ def latent_dictionary_pool_backward(
     dwv: Tensor,
     dwo: Tensor,
 ) -> None:
-    """Write the gradients of `latent_dictionary_pool_forward`; dx is not written for dropped tokens."""
+    """Write the gradients of `latent_dictionary_pool_forward`; dx is zero for dropped tokens."""

@@ -31,7 +31,7 @@ LatentPoolGeometry latent_attention_geometry(int64_t batch, int64_t tokens, int6
   g.absorbed = absorbed;
   g.head_columns = absorbed ? rows : round_up(rows);
   g.columns = absorbed ? round_up(heads * rows) : heads * g.head_columns;
-  g.block = 128;
+  g.block = 120;  // whole tiles of six, eight and twelve rows
   constexpr int64_t group_floats = 16 << 20;
   const int64_t each = g.splits * (g.columns * sums_row(g) + forward_scratch(g)) + g.columns * g.padded;
   g.group = std::clamp<int64_t>(group_floats / each, 1, std::max<int64_t>(batch, 1));
@@ -72,6 +72,7 @@ LatentAttentionBackwardSpace latent_attention_backward_space(const LatentPoolGeo
   s.dy_t = layout.take(g.padded * s.d_pooled_row);
   s.d_pooled_t = layout.take(g.inner * s.d_pooled_row);
   s.d_pooled = layout.take(g.batch * g.rows * g.inner);
+  s.values_t = layout.take(g.absorbed ? g.heads * g.padded * s.d_pooled_row + gap : 0);
   s.delta = layout.take(g.batch * g.columns);
   s.log_sums = layout.take(g.batch * g.columns);
   s.d_queries = layout.take(g.rows * g.inner);

@@ -49,8 +49,6 @@ def forward(
     scores, means = absent(), absent()
     if keep:
         scores, means = new(batch, tokens, heads * rows), new(heads, batch, rows, pad.padded)
-        if mask is not None:
-            scores.zero_()
     _native.core().latent_attention_pool_forward(
         x.contiguous(),
         pad.table(latents),
@@ -97,12 +95,8 @@ def backward(
     if means.numel() == 0 and absorbs(tokens, width, rows, heads):
         *_, scores, means = forward(x, latents, wq, wk, wv, wo, heads, mask, bias, True)
     pad = Padding(width, heads)
-    # The kernel leaves masked tokens alone.
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
     d_bias = absent() if bias is None else new(batch, rows, tokens)
-    if mask is not None:
-        dx.zero_()
-        d_bias.zero_()
     d_latents, dwo = new(rows, pad.padded), new(pad.inner, pad.padded)
     dwq, dwk, dwv = (new(pad.padded, pad.inner) for _ in range(3))
     _native.core().latent_attention_pool_backward(

@@ -53,8 +53,6 @@ def backward(
     """Gradients of x, dictionary, wq, wk, wv, wo."""
     pad = Padding(x.shape[2], heads)
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
-    if mask is not None:
-        dx.zero_()  # the kernel leaves masked tokens alone
     d_table, dwo = new(dictionary.shape[0], pad.padded), new(pad.inner, pad.padded)
     dwq, dwk, dwv = (new(pad.padded, pad.inner) for _ in range(3))
     _native.core().latent_dictionary_pool_backward(

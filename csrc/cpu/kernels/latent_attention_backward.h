@@ -6,6 +6,8 @@
 // Projected: dk = dS q and dv = P dO of one block,  dx = dk wk^T + dv wv^T,  dwk = x^T dk,  dwv = x^T dv.
 #pragma once
 
+#include <type_traits>
+
 #include "latent_attention_forward.h"
 
 namespace spinecore {
@@ -57,6 +59,15 @@ inline bool prepare_backward(const LatentAttentionBackward& a) {
     done &= over_rows(g.padded, g.heads * padded_rows(g), g.head, [&](int64_t begin, int64_t end) {
       absorb(g, p.wk, w + a.space.queries_t, padded_rows(g), begin, end, w + a.space.keys_t);
     });
+    // o' of every head, (D, samples and rows), all samples at once: a few rows would leave vectors half empty.
+    const int64_t row = a.space.d_pooled_row, used = row - latent_row_gap;
+    done &= over_rows(g.padded, g.heads * used, g.head, [&](int64_t begin, int64_t end) {
+      for (int64_t h = 0; h < g.heads; ++h) {
+        multiply(end - begin, used, g.head, as_it_is(p.wv + begin * g.inner + h * g.head, g.inner),
+                 in_rows(w + a.space.d_pooled_t + h * g.head * row, row),
+                 w + a.space.values_t + (h * g.padded + begin) * row, row);
+      }
+    });
     // dwv of a head: the kept means of its tokens, transposed, times its gradients.
     done &= parallel_for(0, g.heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t h = begin; h < end; ++h) {
@@ -78,8 +89,9 @@ struct BackwardUnit {
   int64_t sample;
   const float *delta, *lse;  // of the sample
   float* sums;               // of the slot
-  float *tokens, *d_scores, *weights, *d_tokens, *rest;
+  float *tokens, *d_scores, *weights, *rest;
   int64_t row;  // of d_scores and weights
+  float *d_tokens, *d_tokens_memory;
 
   BackwardUnit(const LatentAttentionBackward& a, int64_t slot, float* memory) {
     const auto& g = a.geometry;
@@ -88,8 +100,8 @@ struct BackwardUnit {
     tokens = memory;
     d_scores = tokens + g.block * token_row(g);
     weights = d_scores + g.columns;
-    d_tokens = d_scores + g.block * row;
-    rest = d_tokens + g.block * g.padded;
+    d_tokens = d_tokens_memory = d_scores + g.block * row;
+    rest = d_tokens_memory + g.block * g.padded;
   }
   void set_sample(const LatentAttentionBackward& a, int64_t index) {
     sample = index;
@@ -136,8 +148,17 @@ struct AbsorbedSample {
   }
   void prepare(const LatentAttentionBackward& a, int64_t sample) const {
     const auto& g = a.geometry;
-    const float* d_pooled_t = a.workspace + a.space.d_pooled_t + sample * a.space.d_pooled_sample;
-    absorb(g, a.parameters.wv, d_pooled_t, a.space.d_pooled_row, 0, g.padded, values_t);
+    const int64_t used = g.heads * g.rows;
+    for (int64_t c = 0; c < g.padded; ++c) {
+      float* to = values_t + c * keys_row(g);
+      // What is too much of one head is overwritten by the next.
+      for (int64_t h = 0; h < g.heads; ++h) {
+        const float* from =
+            a.workspace + a.space.values_t + (h * g.padded + c) * a.space.d_pooled_row + sample * g.rows;
+        for (int64_t r = 0; r < g.rows; r += lanes) store(to + h * g.rows + r, load(from + r));
+      }
+      fill(to + used, 0.f, g.columns - used);
+    }
     pack_rows(values_t, keys_row(g), 0, g.padded, g.padded, g.columns, packed_values);
     pack_transposed(values_t, keys_row(g), g.padded, g.columns, g.columns, 2 * g.columns, keys_values);
   }
@@ -228,12 +249,19 @@ void backward_slot(const LatentAttentionBackward& a, int64_t slot, float* memory
   for (int64_t unit = units * slot / g.slots; unit < units * (slot + 1) / g.slots; ++unit) {
     const int64_t sample = unit / g.splits, split = unit % g.splits;
     u.set_sample(a, sample);
-    Tokens tokens(a.parameters.mask == nullptr ? nullptr : a.parameters.mask + sample * g.tokens,
-                  blocks * split / g.splits * g.block, smaller(blocks * (split + 1) / g.splits * g.block, g.tokens),
-                  g.block);
+    const float* mask = a.parameters.mask == nullptr ? nullptr : a.parameters.mask + sample * g.tokens;
+    Tokens tokens(mask, blocks * split / g.splits * g.block,
+                  smaller(blocks * (split + 1) / g.splits * g.block, g.tokens), g.block);
+    T* dx = static_cast<T*>(a.dx) + sample * g.tokens * g.width;
+    clear_masked(mask, tokens.begin(), tokens.end(), g.width, dx);
+    for (int64_t r = 0; a.d_bias != nullptr && mask != nullptr && r < g.rows; ++r) {
+      clear_masked(mask, tokens.begin(), tokens.end(), 1, a.d_bias + (sample * g.rows + r) * g.tokens);
+    }
     for (; tokens.take(block); first = false) {
       gather(static_cast<const T*>(a.x) + sample * g.tokens * g.width, g.width, block, g.padded, u.tokens,
              token_row(g));
+      const bool in_place = std::is_same_v<T, float> && g.width == g.padded && is_run(block);
+      u.d_tokens = in_place ? reinterpret_cast<float*>(dx + block.token[0] * g.width) : u.d_tokens_memory;
       if (g.absorbed) {
         if (prepared != sample) absorbed.prepare(a, sample);
         prepared = sample;
@@ -241,7 +269,7 @@ void backward_slot(const LatentAttentionBackward& a, int64_t slot, float* memory
       } else {
         backward_block_projected<T>(a, u, block, first);
       }
-      scatter(u.d_tokens, g.padded, block, g.width, static_cast<T*>(a.dx) + sample * g.tokens * g.width);
+      if (!in_place) scatter(u.d_tokens, g.padded, block, g.width, dx);
     }
   }
   if (first) fill_zero(u.sums, a.space.sums_each);

@@ -91,13 +91,13 @@ void forward_unit(const LatentAttentionForward& a, int64_t sample, int64_t split
   const int64_t blocks = (g.tokens + g.block - 1) / g.block;
   Tokens tokens(mask, blocks * split / g.splits * g.block, smaller(blocks * (split + 1) / g.splits * g.block, g.tokens),
                 g.block);
+  float* kept = a.scores == nullptr ? nullptr : a.scores + sample * g.tokens * g.heads * g.rows;
+  if (kept != nullptr) clear_masked(mask, tokens.begin(), tokens.end(), g.heads * g.rows, kept);
   Block block;
   for (bool first = true; tokens.take(block); first = false) {
     gather(x, g.width, block, g.padded, s.tokens, token_row(g));
     score_block(g, block, a.workspace + a.space.packed, a.workspace + a.space.queries_t, bias, s);
-    if (a.scores != nullptr) {
-      scatter(s.scores, s.scores_row, block, g.heads * g.rows, a.scores + sample * g.tokens * g.heads * g.rows);
-    }
+    if (kept != nullptr) scatter(s.scores, s.scores_row, block, g.heads * g.rows, kept);
     online_softmax(s.scores, s.scores_row, block.count, g.columns, top, total, s.factor);
     if (first) {
       sum_block<false>(a, block, s, sums);

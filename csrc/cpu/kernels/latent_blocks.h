@@ -36,6 +36,9 @@ class Tokens {
   Tokens(const float* mask, int64_t begin, int64_t end, int64_t most)
       : mask_(mask), next_(begin), end_(end), most_(most) {}
 
+  int64_t begin() const { return next_; }
+  int64_t end() const { return end_; }
+
   bool take(Block& block) {
     block.count = 0;
     for (; next_ < end_ && block.count < most_; ++next_) {
@@ -49,6 +52,9 @@ class Tokens {
   const float* mask_;
   int64_t next_, end_, most_;
 };
+
+// Whether the tokens of a block follow one another.
+inline bool is_run(const Block& block) { return block.token[block.count - 1] - block.token[0] == block.count - 1; }
 
 // Tokens of a block as rows of float32, zeros behind their width.
 template <class T>
@@ -70,6 +76,14 @@ void scatter(const float* from, int64_t from_row, const Block& block, int64_t wi
   for (int64_t n = 0; n < block.count; ++n, from += from_row) {
     T* to = x + block.token[n] * width;
     each_vector(width, [&](int64_t i, auto access) { access.put(to + i, load(from + i)); });
+  }
+}
+
+// Zero rows for the masked tokens of [begin, end).
+template <class T>
+void clear_masked(const float* mask, int64_t begin, int64_t end, int64_t width, T* x) {
+  for (int64_t n = begin; mask != nullptr && n < end; ++n) {
+    if (mask[n] == 0.f) each_vector(width, [&](int64_t i, auto access) { access.put(x + n * width + i, Vec{}); });
   }
 }
 

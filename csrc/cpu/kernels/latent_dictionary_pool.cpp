@@ -120,17 +120,20 @@ inline void add_columns(const float* from, int64_t row, int64_t count, int64_t c
   }
 }
 
-// Calls body(block, sample, split) for the blocks of the samples and splits of one slot, tokens gathered.
+// Calls body(block, sample, sums of weights) for the blocks of the samples and splits of one slot, tokens gathered;
+// masked tokens get a zero gradient.
 template <class T, class Body>
-void each_block(const Forward& a, int64_t slot, const Scratch& s, const Body& body) {
+void each_block(const Forward& a, T* dx, int64_t slot, const Scratch& s, const Body& body) {
   const auto& g = a.geometry;
   const int64_t units = g.batch * g.splits, blocks = (g.tokens + g.block - 1) / g.block;
   Block block;
   for (int64_t unit = units * slot / g.slots; unit < units * (slot + 1) / g.slots; ++unit) {
     const int64_t sample = unit / g.splits, split = unit % g.splits;
-    Tokens tokens(a.mask == nullptr ? nullptr : a.mask + sample * g.tokens, blocks * split / g.splits * g.block,
+    const float* mask = a.mask == nullptr ? nullptr : a.mask + sample * g.tokens;
+    Tokens tokens(mask, blocks * split / g.splits * g.block,
                   smaller(blocks * (split + 1) / g.splits * g.block, g.tokens), g.block);
     fill_zero(a.workspace + a.space.weights + unit * g.columns, g.columns);
+    if (dx != nullptr) clear_masked(mask, tokens.begin(), tokens.end(), g.width, dx + sample * g.tokens * g.width);
     while (tokens.take(block)) {
       gather(static_cast<const T*>(a.x) + sample * g.tokens * g.width, g.width, block, g.padded, s.tokens,
              token_row(g));
@@ -174,7 +177,7 @@ bool run_forward(const Forward& a) {
   const auto& g = a.geometry;
   bool done = prepare(a, false);
   done &= over_slots(a, [&](int64_t slot, const Scratch& s) {
-    each_block<T>(a, slot, s, [&](const Block& block, int64_t, float* weights) {
+    each_block<T>(a, nullptr, slot, s, [&](const Block& block, int64_t, float* weights) {
       for (int64_t h = 0; h < g.heads; h += heads_at_once(g)) {
         weights_of_block(a, s, block.count, h);
         add_columns(s.scores, s.scores_row, block.count, heads_at_once(g) * g.head_columns,
@@ -255,7 +258,7 @@ void backward_slot(const Backward& b, int64_t slot, const Scratch& s) {
   const auto& g = a.geometry;
   float* sums = a.workspace + a.space.sums + slot * a.space.sums_each;
   fill_zero(sums, a.space.sums_each);
-  each_block<T>(a, slot, s, [&](const Block& block, int64_t sample, float* weights) {
+  each_block<T>(a, static_cast<T*>(b.dx), slot, s, [&](const Block& block, int64_t sample, float* weights) {
     for (int64_t h = 0; h < g.heads; h += heads_at_once(g)) {
       weights_of_block(a, s, block.count, h);
       add_columns(s.scores, s.scores_row, block.count, heads_at_once(g) * g.head_columns, weights + h * g.head_columns);

@@ -32,7 +32,8 @@ struct LatentAttentionForwardSpace {
 struct LatentAttentionBackwardSpace {
   int64_t queries, queries_t, keys_t, packed, packed_values, both_t;  // shared
   int64_t dy_t, d_pooled_t, d_pooled, delta, log_sums, d_queries, d_queries_t, d_latents_t;
-  int64_t d_pooled_row, d_pooled_sample;  // strides of d_pooled_t
+  int64_t values_t;                       // absorbed values of every head, sample and row
+  int64_t d_pooled_row, d_pooled_sample;  // strides of d_pooled_t and values_t
   int64_t sums, sums_each;                // each
   int64_t scratch, scratch_each;          // each, not kept
   int64_t size;
@@ -89,7 +90,7 @@ const LatentAttentionKernels& latent_attention_pool_kernels();
 // x, dx (B, N, D) float32 or bfloat16; the rest is float32, with d and D padded to multiples of 16: latents,
 // d_latents (R, D); wq, wk, wv and their gradients (D, heads * d); wo, dwo (heads * d, D); mask (B, N); bias (1 or B,
 // R, N), d_bias (B, R, N); y, dy (B, R, D); lse (B, heads, R); pooled (B, R, heads * d); scores (B, N, heads * R);
-// means (heads, B, R, D). Where tokens are masked, nothing is written to scores, dx and d_bias.
+// means (heads, B, R, D). Where tokens are masked, scores, dx and d_bias are zero.
 struct LatentAttentionForwardViews {
   TensorView x, latents, wq, wk, wv, wo, mask, bias, y, lse, pooled, scores, means;
 };

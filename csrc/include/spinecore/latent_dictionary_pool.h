@@ -67,8 +67,8 @@ const LatentDictionaryKernels& latent_dictionary_pool_kernels();
 // Checked entries: every view is validated before it is read; a mask without elements is absent.
 //
 // x, dx (B, N, D) float32 or bfloat16; the rest is float32, padded: dictionary, d_dictionary (R, D); wq, wk, wv and
-// their gradients (D, heads * d); wo, dwo (heads * d, D); mask (B, N); y, dy (B, D). Where tokens are masked, dx is not
-// written.
+// their gradients (D, heads * d); wo, dwo (heads * d, D); mask (B, N); y, dy (B, D). Where tokens are masked, dx is
+// zero.
 struct LatentDictionaryForwardViews {
   TensorView x, table, wq, wk, wv, wo, mask, y;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "spinecore/gemm.h"
 #include "spinecore/rows.h"
@@ -52,15 +53,45 @@ inline void pack_rows(const float* from, int64_t row, int64_t begin, int64_t end
   }
 }
 
-// to (columns, rows) = from (rows, columns) transposed, in squares that the first cache level holds.
+template <int... I>
+SPINECORE_INLINE void interleave(Vec a, Vec b, Vec& low, Vec& high, std::integer_sequence<int, I...>) {
+#if defined(__clang__)
+  low = __builtin_shufflevector(a, b, (I / 2 + I % 2 * lanes)...);
+  high = __builtin_shufflevector(a, b, (lanes / 2 + I / 2 + I % 2 * lanes)...);
+#else
+  low = __builtin_shuffle(a, b, VecInt{(I / 2 + I % 2 * lanes)...});
+  high = __builtin_shuffle(a, b, VecInt{(lanes / 2 + I / 2 + I % 2 * lanes)...});
+#endif
+}
+
+// A square of `lanes` rows: interleaving rows i and i + lanes / 2 as often as lanes can be halved transposes it.
+inline void transpose_square(const float* from, int64_t row, float* to, int64_t to_row) {
+  Vec rows[lanes], next[lanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i) rows[i] = load(from + i * row);
+#pragma GCC unroll 4
+  for (int step = 1; step < lanes; step *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < lanes / 2; ++i) {
+      interleave(rows[i], rows[i + lanes / 2], next[2 * i], next[2 * i + 1], std::make_integer_sequence<int, lanes>());
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) rows[i] = next[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i) store(to + i * to_row, rows[i]);
+}
+
+// to (columns, rows) = from (rows, columns) transposed.
 inline void transpose(const float* from, int64_t row, int64_t rows, int64_t columns, float* to, int64_t to_row) {
-  constexpr int64_t side = 16;
-  for (int64_t i0 = 0; i0 < rows; i0 += side) {
-    const int64_t i1 = smaller(i0 + side, rows);
-    for (int64_t j0 = 0; j0 < columns; j0 += side) {
-      const int64_t j1 = smaller(j0 + side, columns);
-      for (int64_t j = j0; j < j1; ++j) {
-        for (int64_t i = i0; i < i1; ++i) to[j * to_row + i] = from[i * row + j];
+  for (int64_t i0 = 0; i0 < rows; i0 += lanes) {
+    for (int64_t j0 = 0; j0 < columns; j0 += lanes) {
+      if (i0 + lanes <= rows && j0 + lanes <= columns) {
+        transpose_square(from + i0 * row + j0, row, to + j0 * to_row + i0, to_row);
+        continue;
+      }
+      for (int64_t j = j0; j < smaller(j0 + lanes, columns); ++j) {
+        for (int64_t i = i0; i < smaller(i0 + lanes, rows); ++i) to[j * to_row + i] = from[i * row + j];
       }
     }
   }

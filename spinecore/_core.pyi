@@ -213,3 +213,94 @@ def recurrence_backward(
     Weights of the data gradients; du and dd are images to work in, without elements where steps = 0. dw_rec
     is left alone there.
     """
+
+def latent_attention_pool_forward(
+    x: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    bias: Tensor,
+    absorbed: bool,
+    y: Tensor,
+    lse: Tensor,
+    pooled: Tensor,
+    scores: Tensor,
+    means: Tensor,
+) -> None:
+    """Write y, the log-sum-exp of the scores, the pooled values before wo and, where given, what the backward
+    keeps: scores and means P x, by the absorbed algorithm.
+
+    x (B,N,D) float32 or bfloat16; all else float32, d = D / heads and D padded with zeros to multiples of 16:
+    latents (R,D), wq, wk, wv (D,heads*d), wo (heads*d,D), y (B,R,D), lse (B,heads,R), pooled (B,R,heads*d).
+    mask (B,N), 0 is dropped, bias (1,R,N) or (B,R,N), scores (B,N,heads*R) and means (heads,B,R,D) may have
+    no elements. The scale is 1 / sqrt of the true d. Scores of dropped tokens are zero.
+    """
+
+def latent_attention_pool_backward(
+    x: Tensor,
+    dy: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    bias: Tensor,
+    lse: Tensor,
+    pooled: Tensor,
+    scores: Tensor,
+    means: Tensor,
+    dx: Tensor,
+    d_latents: Tensor,
+    dwq: Tensor,
+    dwk: Tensor,
+    dwv: Tensor,
+    dwo: Tensor,
+    d_bias: Tensor,
+) -> None:
+    """Write the gradients of `latent_attention_pool_forward`, absorbed where scores and means are given back,
+    else projected. dx like x, d_bias (B,R,N) or without elements; zero for dropped tokens.
+    """
+
+def latent_dictionary_pool_forward(
+    x: Tensor,
+    dictionary: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    y: Tensor,
+) -> None:
+    """Write y (B,D), the mean over kept tokens of what the dictionary (R,D) answers; the rest as in
+    `latent_attention_pool_forward`.
+    """
+
+def latent_dictionary_pool_backward(
+    x: Tensor,
+    dy: Tensor,
+    dictionary: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    scale: float,
+    mask: Tensor,
+    dx: Tensor,
+    d_dictionary: Tensor,
+    dwq: Tensor,
+    dwk: Tensor,
+    dwv: Tensor,
+    dwo: Tensor,
+) -> None:
+    """Write the gradients of `latent_dictionary_pool_forward`; dx is zero for dropped tokens."""

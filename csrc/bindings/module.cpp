@@ -65,4 +65,5 @@ PYBIND11_MODULE(_core, module) {
   bind_layout(module);
   bind_recurrent_residual_conv_bn(module);
   bind_scse_gate(module);
+  bind_latent_pools(module);
 }

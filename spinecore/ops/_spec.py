@@ -173,8 +173,11 @@ def _describe(spec: OpSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     """
     bound = inspect.signature(spec.function).bind(*args, **kwargs)
     bound.apply_defaults()
-    names = [argument.name for argument in spec.overload._schema.arguments[:-1]]
-    inputs = tuple(bound.arguments[name] for name in names)
+    # What the function decides by itself (whether to keep results for the backward) is left at its default.
+    inputs = tuple(
+        bound.arguments.get(argument.name, argument.default_value)
+        for argument in spec.overload._schema.arguments[:-1]
+    )
     device = next(value.device.type for value in inputs if isinstance(value, Tensor))
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         inputs = autocast_arguments(spec, inputs, device)

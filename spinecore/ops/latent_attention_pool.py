@@ -3,7 +3,9 @@
     P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias)   over unmasked tokens, one softmax a head
     y = concat_heads(P (x wv)) wo
 
-The operator also returns, for its backward, the log-sum-exp of the scores: P = exp(scores - lse).
+The operator ``torch.ops.spinecore.latent_attention_pool`` also returns, for its backward, the log-sum-exp of
+the scores (P = exp(scores - lse)) and the pooled values before wo; with ``keep`` also scores (B, N, heads R)
+and means P x (heads, B, R, D), which spare the native backward a third of its work.
 """
 
 # ruff: noqa: ARG001, D417 - the parts of one operator share one argument list; like arguments are described
@@ -18,6 +20,8 @@ import torch
 from torch import Tensor
 
 from spinecore import backends
+from spinecore.backends import Kernel
+from spinecore.ops import _latent_attention_pool_native as _cpu
 from spinecore.ops._attention import (
     check_tokens,
     heads_first,
@@ -26,6 +30,7 @@ from spinecore.ops._attention import (
     kept_tokens,
     masked_softmax,
 )
+from spinecore.ops._latent_native import can_run
 from spinecore.ops._shared import accumulation_dtype, check_shape, fail_dtype
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
@@ -65,10 +70,24 @@ def latent_attention_pool(
     Source: Jaegle et al. 2021 (Perceiver); Lee et al. 2019 (pooling by multihead attention).
 
     """
-    y: Tensor = _FORWARD(x, latents, wq, wk, wv, wo, heads, mask, bias, backend)[0]
+    keep = _keeps(x, latents, heads, wq, wk, wv, wo, bias)
+    y: Tensor = _FORWARD(x, latents, wq, wk, wv, wo, heads, mask, bias, keep, backend)[0]
     if not need_weights:
         return y
     return y, _weights(kept_tokens(x, mask), latents, wq, wk, heads, mask, bias)[0]
+
+
+def _keeps(x: Tensor, latents: Tensor, heads: int, *others: Tensor | None) -> bool:
+    """Whether to keep scores and means, where a backward on the CPU will want them: together about as large
+    as x at most.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting() or x.device.type != "cpu":
+        return False
+    if not any(tensor is not None and tensor.requires_grad for tensor in (x, latents, *others)):
+        return False
+    if x.dim() != 3 or latents.dim() != 2:  # the operator says what is wrong
+        return False
+    return _cpu.absorbs(x.shape[1], x.shape[2], latents.shape[0], heads)
 
 
 def _check(
@@ -81,6 +100,7 @@ def _check(
     heads: int,
     mask: Tensor | None,
     bias: Tensor | None,
+    keep: bool,
 ) -> None:
     check_tokens(
         _NAME, x, ("latents", latents), (("wq", wq), ("wk", wk), ("wv", wv), ("wo", wo)), heads, mask
@@ -103,15 +123,15 @@ def _check(
 
 def _weights(
     x: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, heads: int, mask: Tensor | None, bias: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """P (B, heads, R, N), log-sum-exp (B, heads, R), and the queries and keys they came from."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """P (B, heads, R, N), log-sum-exp (B, heads, R), the queries and keys they came from, and the scores."""
     queries = heads_first(latents @ wq, heads)
     keys = heads_first(x @ wk, heads)
     scores = queries @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
     if bias is not None:
         scores = scores + (bias if bias.dim() == 2 else bias[:, None]).to(scores.dtype)
     weights, lse = masked_softmax(keep_logits(scores, None if mask is None else mask[:, None, None, :]))
-    return weights, lse, queries, keys
+    return weights, lse, queries, keys, scores
 
 
 def _widen(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
@@ -128,35 +148,54 @@ def _reference(
     heads: int,
     mask: Tensor | None,
     bias: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The meaning of the operator; half-precision inputs are computed in float32."""
     dtype = accumulation_dtype(x.dtype)
     wide, latents, wq, wk, wv, wo = _widen(dtype, x, latents, wq, wk, wv, wo)
     wide = kept_tokens(wide, mask)
-    weights, lse, _, _ = _weights(wide, latents, wq, wk, heads, mask, bias)
-    pooled = heads_last(weights @ heads_first(wide @ wv, heads))
-    return (pooled @ wo).to(x.dtype).contiguous(), lse.contiguous()
+    weights, lse, _, _, scores = _weights(wide, latents, wq, wk, heads, mask, bias)
+    pooled = heads_last(weights @ heads_first(wide @ wv, heads)).contiguous()
+    y = (pooled @ wo).to(x.dtype).contiguous()
+    if not keep:
+        return y, lse.contiguous(), pooled, wide.new_empty(0), wide.new_empty(0)
+    kept = kept_tokens(scores.permute(0, 3, 1, 2).flatten(2), mask).contiguous()
+    means = torch.einsum("bhrn,bnd->hbrd", weights, wide).contiguous()
+    return y, lse.contiguous(), pooled, kept, means
 
 
 def _fake(
-    x: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor, heads: int, *_: Any
-) -> tuple[Tensor, Tensor]:
-    batch, rows = x.shape[0], latents.shape[0]
-    return x.new_empty((batch, rows, x.shape[2])), x.new_empty(
-        (batch, heads, rows), dtype=accumulation_dtype(x.dtype)
-    )
+    x: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    (batch, tokens, width), rows = x.shape, latents.shape[0]
+
+    def new(*shape: int) -> Tensor:
+        return x.new_empty(shape, dtype=accumulation_dtype(x.dtype))
+
+    kept = ((batch, tokens, heads * rows), (heads, batch, rows, width)) if keep else ((0,), (0,))
+    y = x.new_empty((batch, rows, width))
+    return y, new(batch, heads, rows), new(batch, rows, width), new(*kept[0]), new(*kept[1])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.heads, mask, bias = inputs
-    ctx.save_for_backward(*tensors, mask, bias, output[1])
+    *tensors, ctx.heads, mask, bias, _ = inputs
+    ctx.save_for_backward(*tensors, mask, bias, *output[1:])
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, latents, wq, wk, wv, wo, mask, bias, lse = ctx.saved_tensors
-    gradients = _BACKWARD(x, dy, latents, wq, wk, wv, wo, ctx.heads, mask, bias, lse, ctx.backend)
+    x, latents, wq, wk, wv, wo, mask, bias, *kept = ctx.saved_tensors
+    gradients = _BACKWARD(x, dy, latents, wq, wk, wv, wo, ctx.heads, mask, bias, *kept, ctx.backend)
     *main, d_bias = gradients
-    return (*main, None, None, d_bias if bias is not None else None)
+    return (*main, None, None, d_bias if bias is not None else None, None)
 
 
 def _backward_reference(
@@ -171,14 +210,17 @@ def _backward_reference(
     mask: Tensor | None,
     bias: Tensor | None,
     lse: Tensor,
+    pooled: Tensor,
+    scores: Tensor,
+    means: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Gradients of x, latents, wq, wk, wv, wo, bias; the last has no elements without a bias. lse serves
-    fused backends.
+    """Gradients of x, latents, wq, wk, wv, wo, bias; the last has no elements without a bias. lse,
+    pooled, scores and means serve fused backends.
     """
     dtype = accumulation_dtype(x.dtype)
     wide, grads, latents_w, wq_w, wk_w, wv_w, wo_w = _widen(dtype, x, dy, latents, wq, wk, wv, wo)
     wide = kept_tokens(wide, mask)
-    weights, _, queries, keys = _weights(wide, latents_w, wq_w, wk_w, heads, mask, bias)
+    weights, _, queries, keys, _ = _weights(wide, latents_w, wq_w, wk_w, heads, mask, bias)
     values = heads_first(wide @ wv_w, heads)
     pooled = heads_last(weights @ values)
     d_wo = torch.einsum("brd,bre->de", pooled, grads)
@@ -217,6 +259,9 @@ def _backward_fake(
     mask: Tensor | None,
     bias: Tensor | None,
     lse: Tensor,
+    pooled: Tensor,
+    scores: Tensor,
+    means: Tensor,
 ) -> tuple[Tensor, ...]:
     parameters = (latents.shape, wq.shape, wk.shape, wv.shape, wo.shape, (0,) if bias is None else bias.shape)
     return x.new_empty(x.shape), *(lse.new_empty(shape) for shape in parameters)
@@ -269,8 +314,8 @@ SPEC = OpSpec(
     name=_NAME,
     function=latent_attention_pool,
     schema=(
-        f"(Tensor x, {_ARGUMENTS}, Tensor? mask=None, Tensor? bias=None, str? backend=None) "
-        "-> (Tensor, Tensor)"
+        f"(Tensor x, {_ARGUMENTS}, Tensor? mask=None, Tensor? bias=None, bool keep=False, str? backend=None) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
     ),
     reference=_reference,
     check=_check,
@@ -278,8 +323,9 @@ SPEC = OpSpec(
     setup_context=_setup_context,
     backward=_backward,
     backward_schema=(
-        f"(Tensor x, Tensor dy, {_ARGUMENTS}, Tensor? mask, Tensor? bias, Tensor lse, str? backend=None) "
-        "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+        f"(Tensor x, Tensor dy, {_ARGUMENTS}, Tensor? mask, Tensor? bias, Tensor lse, Tensor pooled, "
+        "Tensor scores, Tensor means, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, "
+        "Tensor)"
     ),
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
@@ -287,6 +333,8 @@ SPEC = OpSpec(
     autocast={**dict.fromkeys(("x", "latents", "wq", "wk", "wv", "wo"), "lower"), "bias": "float32"},
     samples=_samples,
     cost=_cost,
+    kernels={"cpu": Kernel(_cpu.forward, can_run)},
+    backward_kernels={"cpu": Kernel(_cpu.backward, can_run)},
     equations="P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias); y = concat_heads(P (x wv)) wo",
     source="Jaegle et al. 2021 (Perceiver); Lee et al. 2019 (Set Transformer, PMA)",
 )

@@ -74,6 +74,16 @@ SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row,
   }
 }
 
+// Rows of the next tile: full tiles, and what is left over in two of about the same size, because a tile of one or two
+// rows waits for memory.
+template <int vectors>
+constexpr int64_t next_rows(int64_t rows) {
+  constexpr int most = tile_rows<vectors>();
+  if (rows >= 2 * most || rows == most) return most;
+  const int64_t wanted = rows > most || rows > 6 ? (rows + 1) / 2 : rows;
+  return wanted <= 6 ? wanted : wanted <= 8 ? 8 : 12;
+}
+
 // `rows` rows against one panel of `vectors` vectors. `constant_row` is the distance of rows of A where it is known,
 // else 0: distances of 16 rows fill all registers for addresses, constants need none.
 template <int vectors, bool accumulate, int64_t constant_row>
@@ -83,17 +93,41 @@ __attribute__((noinline)) void gemm_rows(int64_t rows, const Product product) {
   const int64_t a_row = constant_row ? constant_row : p.a_row, a_col = constant_row ? 1 : p.a_col;
   const float* a = p.a;
   float* c = p.c;
-  const auto advance = [&](int count) {
+  while (rows > 0) {
+    const int64_t count = next_rows<vectors>(rows);
+    switch (count) {
+      case 1:
+        gemm_tile<1, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 2:
+        gemm_tile<2, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 3:
+        gemm_tile<3, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 4:
+        gemm_tile<4, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 5:
+        gemm_tile<5, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 6:
+        gemm_tile<6, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 8:
+        if constexpr (most >= 8) gemm_tile<8, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 12:
+        if constexpr (most >= 12) gemm_tile<12, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+      case 16:
+        if constexpr (most >= 16) gemm_tile<16, vectors, accumulate>(p, a, a_row, a_col, c);
+        break;
+    }
     rows -= count;
     a += count * a_row;
     c += count * p.c_row;
-  };
-  for (; rows >= most; advance(most)) gemm_tile<most, vectors, accumulate>(p, a, a_row, a_col, c);
-  if constexpr (most > 8) {
-    for (; rows >= 8; advance(8)) gemm_tile<8, vectors, accumulate>(p, a, a_row, a_col, c);
   }
-  for (; rows >= 4; advance(4)) gemm_tile<4, vectors, accumulate>(p, a, a_row, a_col, c);
-  for (; rows >= 1; advance(1)) gemm_tile<1, vectors, accumulate>(p, a, a_row, a_col, c);
 }
 
 // One panel of at most panel_vectors vectors. With `constant_row`, a_row is that and a_col is 1.

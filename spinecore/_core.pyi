@@ -126,3 +126,39 @@ def recurrent_residual_conv_forward(
     x, y (N,C,H,W) float32 or bfloat16, channels-last; w_in, w_rec of `winograd_transform` (the same tensor
     where the weights are shared); scale, shift (C,) or (steps+1,C) float32.
     """
+
+def covariance_workspaces(rows: int, width: int) -> tuple[int, int]:
+    """Sizes of the workspaces of `covariance_forward` and `covariance_backward`, in float32 elements."""
+
+def covariance_forward(
+    z: Tensor,
+    mask: Tensor,
+    gamma: float,
+    eps: float,
+    off_diagonal: Tensor,
+    hinge: Tensor,
+    kept: Tensor,
+    moments: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write both penalties and what the backward reads.
+
+    z (B,D) float32 or bfloat16, contiguous; mask (B,) float32 of 1 (the row counts) and 0, or (0,): every
+    row counts. off_diagonal, hinge (); kept (B,B) where 2 B <= D: the Gram matrix of the centred rows over
+    n - 1, else (D,D): the covariance; moments (3,D): the mean, what float32 leaves of it, the variance; all
+    float32.
+    """
+
+def covariance_backward(
+    z: Tensor,
+    mask: Tensor,
+    d_off_diagonal: Tensor,
+    d_hinge: Tensor,
+    kept: Tensor,
+    moments: Tensor,
+    gamma: float,
+    eps: float,
+    dz: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write dz, like z, from the gradients () of both penalties and what `covariance_forward` kept."""

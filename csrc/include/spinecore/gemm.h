@@ -3,7 +3,8 @@
 //   C[m][n] (+)= sum_k A[m * a_row + k * a_col] * B[k * b_row + n]
 //
 // Rows of B and of C lie together; A is read one element at a time, so that it may be transposed at no cost. Callers
-// block and pack so that B stays in the caches.
+// block and pack so that B stays in the caches. What C held is added last: long sums in blocks of `depth` terms lose
+// fewer digits than one chain.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +50,7 @@ SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row,
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) sums[i][j] = accumulate ? load(c + i * p.c_row + j * lanes) : Vec{};
+    for (int j = 0; j < vectors; ++j) sums[i][j] = Vec{};
   }
   const float* b = p.b;
   for (int64_t k = p.depth; k > 0; --k, a += a_col, b += p.b_row) {
@@ -66,7 +67,10 @@ SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row,
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) store(c + i * p.c_row + j * lanes, sums[i][j]);
+    for (int j = 0; j < vectors; ++j) {
+      float* to = c + i * p.c_row + j * lanes;
+      store(to, accumulate ? load(to) + sums[i][j] : sums[i][j]);
+    }
   }
 }
 

@@ -33,7 +33,7 @@ void backward(View z, View mask, View d_off_diagonal, View d_hinge, View kept, V
 py::tuple workspaces(int64_t rows, int64_t width) {
   if (std::min(rows, width) < 0) throw py::value_error("covariance_workspaces: sizes must not be negative");
   const CovarianceGeometry geometry = covariance_geometry(rows, width);
-  return py::make_tuple(geometry.forward_workspace(), geometry.backward_workspace());
+  return py::make_tuple(geometry.forward_workspace, geometry.backward_workspace);
 }
 
 }  // namespace

@@ -64,4 +64,5 @@ PYBIND11_MODULE(_core, module) {
   bind_convolution(module);
   bind_scse_gate(module);
   bind_covariance_decorrelation(module);
+  bind_cross_decorrelation(module);
 }

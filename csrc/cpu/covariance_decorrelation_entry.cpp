@@ -14,13 +14,12 @@ SPINECORE_ISA_KERNELS(CovarianceKernels, covariance_decorrelation_kernels)
 CovarianceGeometry covariance_geometry(int64_t rows, int64_t width) {
   const bool gram = rows <= width / 2;
   const int64_t side = gram ? rows : width, depth = gram ? width : rows;
-  return {rows, width, gram, tile_grid(side, side, depth, true), strip_grid(rows, side, width, !gram)};
-}
-
-int64_t CovarianceGeometry::forward_workspace() const {
+  const TileGrid tiles = tile_grid(side, side, depth, true);
+  const StripGrid strips = strip_grid(rows, side, width, !gram);
   const int64_t sums = ((rows + sum_rows_block - 1) / sum_rows_block + 1) * width;
   const int64_t squares = 2 * tiles.tiles + (gram ? 0 : (rows + depth_block - 1) / depth_block * width);
-  return tiles.packed_size() + tiles.tiles_size() + std::max(sums, squares);
+  const int64_t forward = tiles.packed_size + tiles.tiles_size + std::max(sums, squares);
+  return {rows, width, gram, tiles, strips, forward, strips.workspace};
 }
 
 namespace {
@@ -46,7 +45,7 @@ Status covariance_forward(const CovarianceForwardViews& v, float gamma, float ep
       check_float32(op, v.hinge, {}),
       check_float32(op, v.kept, {geometry.tiles.rows, geometry.tiles.rows}),
       check_float32(op, v.moments, {3, width}),
-      check_workspace(op, v.workspace, geometry.forward_workspace()),
+      check_workspace(op, v.workspace, geometry.forward_workspace),
       check_apart_all(op, {&v.off_diagonal, &v.hinge, &v.kept, &v.moments, &v.workspace}, {&v.z, &v.mask}),
   });
   if (!status.ok()) return status;
@@ -79,7 +78,7 @@ Status covariance_backward(const CovarianceBackwardViews& v, float gamma, float 
       check_float32(op, v.moments, {3, width}),
       check_matrix(op, v.dz, rows, width),
       check_like(op, v.dz, v.z),
-      check_workspace(op, v.workspace, geometry.backward_workspace()),
+      check_workspace(op, v.workspace, geometry.backward_workspace),
       check_apart_all(op, {&v.dz, &v.workspace}, {&v.z, &v.mask, &v.d_off_diagonal, &v.d_hinge, &v.kept, &v.moments}),
   });
   if (!status.ok() || rows == 0) return status;

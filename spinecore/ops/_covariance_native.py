@@ -30,6 +30,17 @@ def can_run(call: Call) -> Verdict:
     return _STRIDED if call.layout == "strided" else _DENSE
 
 
+@lru_cache(maxsize=1)
+def _selected_isa() -> str:
+    isa: str = _native.core().info()["isa_selected"]
+    return isa
+
+
+def worthwhile(_call: Call) -> Verdict:
+    """Not on the baseline instruction set, where torch's own products are faster."""
+    return _BASELINE if _selected_isa() == "baseline" else _DENSE
+
+
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Memory that the core fills. Explicit: torch.set_default_dtype and set_default_device must not change
     it.

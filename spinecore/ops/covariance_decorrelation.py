@@ -247,7 +247,11 @@ SPEC = OpSpec(
     ),
     source="Bardes, Ponce, LeCun 2022 (VICReg)",
     differentiable=2,
-    kernels={"cpu": Kernel(_covariance_native.forward, _covariance_native.can_run)},
-    backward_kernels={"cpu": Kernel(_covariance_native.backward, _covariance_native.can_run)},
+    kernels={
+        "cpu": Kernel(_covariance_native.forward, _covariance_native.can_run, _covariance_native.worthwhile)
+    },
+    backward_kernels={
+        "cpu": Kernel(_covariance_native.backward, _covariance_native.can_run, _covariance_native.worthwhile)
+    },
 )
 _FORWARD, _BACKWARD = register(SPEC)

@@ -31,7 +31,7 @@ bool forward(const CovarianceForward& a) {
   const auto& g = a.geometry;
   const Count count(g.rows, a.mask);
   float *mean = a.moments, *variance = a.moments + 2 * g.width;
-  float *packed = a.workspace, *tiles = packed + g.tiles.packed_size(), *partial = tiles + g.tiles.tiles_size();
+  float *packed = a.workspace, *tiles = packed + g.tiles.packed_size, *partial = tiles + g.tiles.tiles_size;
   Features z{a.z, a.half, g.rows, g.width, nullptr, a.mask};
   bool done = column_means(z, count.rows, partial, mean);
   z.mean = mean;

@@ -14,8 +14,8 @@ template <class Pack, class Put>
 [[nodiscard]] bool multiply_rows(const StripGrid& g, const Features& left, const Pack& pack, const Put& put,
                                  float* workspace) {
   float* right = workspace;
-  float* scratch = workspace + g.packed_size();
-  const int64_t strips = g.strips(), blocks = g.row_blocks(), stride = g.left_stride();
+  float* scratch = workspace + g.packed_size;
+  const int64_t strips = g.strips, blocks = g.row_blocks, stride = g.left_stride;
   bool done = parallel_for(0, strips, product_grain(16 * g.depth * feature_panel), [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) pack(i, right + i * g.depth * feature_panel);
   });
@@ -56,7 +56,7 @@ template <class Pack, class Put>
 template <class Put>
 [[nodiscard]] bool multiply_strips(const StripGrid& g, const float* left, const Features& right, float factor,
                                    const Put& put, float* workspace) {
-  const int64_t strips = g.strips();
+  const int64_t strips = g.strips;
   const int64_t work = (1 + strips / (g.units + 1)) * g.rows * g.depth * feature_panel;
   return parallel_for(0, g.units, product_grain(work), [&](int64_t first, int64_t last) {
     for (int64_t unit = first; unit < last; ++unit) {

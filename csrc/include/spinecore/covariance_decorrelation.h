@@ -20,9 +20,7 @@ struct CovarianceGeometry {
   bool gram;         // the Gram matrix (rows, rows) is kept, not the covariance (width, width)
   TileGrid tiles;    // forward
   StripGrid strips;  // backward
-
-  int64_t forward_workspace() const;
-  int64_t backward_workspace() const { return strips.workspace(); }
+  int64_t forward_workspace, backward_workspace;
 };
 
 CovarianceGeometry covariance_geometry(int64_t rows, int64_t width);

@@ -18,24 +18,16 @@ struct TileGrid {
   bool symmetric;
   int64_t row_panels, column_panels, tiles;
   int64_t slabs, slab_depth;
-
-  int64_t packed_size() const {
-    return slabs * (row_panels + (symmetric ? 0 : column_panels)) * depth_block * feature_panel;
-  }
-  int64_t tiles_size() const { return slabs * tiles * feature_panel * feature_panel; }
+  int64_t packed_size, tiles_size;  // workspaces, in floats
 };
 
 // The product left (rows, depth) * right (depth, columns). Units are what threads share; each has a scratch of its own.
 struct StripGrid {
   int64_t rows, depth, columns;
   bool pack_left;  // rows of left and all of right are packed; else strips of right alone, and left is read as it lies
-  int64_t units, scratch;
-
-  int64_t strips() const { return (columns + feature_panel - 1) / feature_panel; }
-  int64_t row_blocks() const { return (rows + row_block - 1) / row_block; }
-  int64_t left_stride() const { return depth + 16; }  // no multiple of a page, where the sets of the caches collide
-  int64_t packed_size() const { return pack_left ? strips() * depth * feature_panel : 0; }
-  int64_t workspace() const { return packed_size() + units * scratch; }
+  int64_t strips, row_blocks, units;
+  int64_t left_stride;                      // of packed rows of left
+  int64_t packed_size, scratch, workspace;  // in floats: of right, of one unit, of all
 };
 
 TileGrid tile_grid(int64_t rows, int64_t columns, int64_t depth, bool symmetric);

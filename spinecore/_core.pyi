@@ -304,3 +304,72 @@ def latent_dictionary_pool_backward(
     dwo: Tensor,
 ) -> None:
     """Write the gradients of `latent_dictionary_pool_forward`; dx is zero for dropped tokens."""
+def covariance_workspaces(rows: int, width: int) -> tuple[int, int]:
+    """Sizes of the workspaces of `covariance_forward` and `covariance_backward`, in float32 elements."""
+
+def covariance_forward(
+    z: Tensor,
+    mask: Tensor,
+    gamma: float,
+    eps: float,
+    off_diagonal: Tensor,
+    hinge: Tensor,
+    kept: Tensor,
+    moments: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write both penalties and what the backward reads.
+
+    z (B,D) float32 or bfloat16, contiguous; mask (B,) float32 of 1 (the row counts) and 0, or (0,): every
+    row counts. off_diagonal, hinge (); kept (B,B) where 2 B <= D: the Gram matrix of the centred rows over
+    n - 1, else (D,D): the covariance; moments (3,D): the mean, what float32 leaves of it, the variance; all
+    float32.
+    """
+
+def covariance_backward(
+    z: Tensor,
+    mask: Tensor,
+    d_off_diagonal: Tensor,
+    d_hinge: Tensor,
+    kept: Tensor,
+    moments: Tensor,
+    gamma: float,
+    eps: float,
+    dz: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write dz, like z, from the gradients () of both penalties and what `covariance_forward` kept."""
+
+def cross_decorrelation_workspaces(rows: int, width_a: int, width_b: int, normalise: bool) -> tuple[int, int]:
+    """Sizes of the workspaces of `cross_decorrelation_forward` and `_backward`, in float32 elements."""
+
+def cross_decorrelation_forward(
+    a: Tensor,
+    b: Tensor,
+    normalise: bool,
+    penalty: Tensor,
+    kept: Tensor,
+    statistics: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write the cross-covariance penalty, or with `normalise` the orthogonality penalty, and what the
+    backward reads.
+
+    a (B,Da), b (B,Db) float32 or bfloat16, contiguous; penalty (); kept (2B,B) where B (Da + Db) <= Da Db:
+    the Gram matrices of both, else the product (Da,Db), over B - 1 unless normalised; statistics
+    (2 (Da + Db) [+ 2 B]): for a, then for b, the mean and what float32 leaves of it, and with `normalise` the
+    norms of the rows; all float32.
+    """
+
+def cross_decorrelation_backward(
+    a: Tensor,
+    b: Tensor,
+    grad: Tensor,
+    kept: Tensor,
+    statistics: Tensor,
+    normalise: bool,
+    da: Tensor,
+    db: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write da and db, like a and b, from the gradient () of the penalty and what the forward kept."""

@@ -66,4 +66,6 @@ PYBIND11_MODULE(_core, module) {
   bind_recurrent_residual_conv_bn(module);
   bind_scse_gate(module);
   bind_latent_pools(module);
+  bind_covariance_decorrelation(module);
+  bind_cross_decorrelation(module);
 }

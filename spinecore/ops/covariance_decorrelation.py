@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from spinecore import backends
+from spinecore.backends import Kernel
+from spinecore.ops import _covariance_native
 from spinecore.ops._shared import accumulation_dtype, check_float, check_shape, fail, fail_dtype
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
@@ -80,48 +82,79 @@ def _check(z: Tensor, mask: Tensor | None, gamma: float, eps: float) -> None:
         fail(_NAME, "eps", str(eps), "a number > 0", "1e-4 is usual.")
 
 
-def _centred(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Any]:
-    """Rows minus their mean (rows that do not count are zero) and the divisor max(B - 1, 1)."""
+def _centred(z: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Any]:
+    """Rows minus their mean (rows that do not count are zero), the mean and the divisor max(B - 1, 1)."""
     z = z.to(accumulation_dtype(z.dtype))
     if mask is None:
-        return z - z.sum(0) / max(z.shape[0], 1), max(z.shape[0] - 1, 1)
+        mean = z.sum(0) / max(z.shape[0], 1)
+        return z - mean, mean, max(z.shape[0] - 1, 1)
     keep = mask[:, None]
     z = z.masked_fill(~keep, 0.0)
     count = mask.sum()
-    centred = (z - z.sum(0) / count.clamp_min(1)).masked_fill(~keep, 0.0)
-    return centred, (count - 1).clamp_min(1)
+    mean = z.sum(0) / count.clamp_min(1)
+    return (z - mean).masked_fill(~keep, 0.0), mean, (count - 1).clamp_min(1)
 
 
-def _reference(z: Tensor, mask: Tensor | None, gamma: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """off_diagonal, hinge and the covariance (D, D) the backward reads."""
-    centred, divisor = _centred(z, mask)
-    covariance = centred.T @ centred / divisor
-    variance = covariance.diagonal()
-    off_diagonal = (covariance.square().sum() - variance.square().sum()) / z.shape[1]
+def _keeps_gram(z: Tensor) -> bool:
+    """With few rows the Gram matrix (B, B) says all that the covariance (D, D) says."""
+    return 2 * z.shape[0] <= z.shape[1]
+
+
+def _reference(
+    z: Tensor, mask: Tensor | None, gamma: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """off_diagonal, hinge, and what the backward reads: the covariance (D, D), or the Gram matrix (B, B) of
+    the centred rows, over the same divisor; (3, D): the mean, what its dtype leaves of it (a backend may keep
+    it to centre exactly), the variance.
+    """
+    centred, mean, divisor = _centred(z, mask)
+    if _keeps_gram(z):
+        kept = centred @ centred.T / divisor
+        variance = centred.square().sum(0) / divisor
+    else:
+        kept = centred.T @ centred / divisor
+        variance = kept.diagonal()
+    off_diagonal = (kept.square().sum() - variance.square().sum()) / z.shape[1]
     hinge = torch.relu(gamma - torch.sqrt(variance + eps)).mean()
-    return off_diagonal.clamp_min(0), hinge, covariance.contiguous()
+    return (
+        off_diagonal.clamp_min(0),
+        hinge,
+        kept.contiguous(),
+        torch.stack((mean, torch.zeros_like(mean), variance)),
+    )
 
 
-def _fake(z: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(z: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     dtype = accumulation_dtype(z.dtype)
-    width = z.shape[1]
+    rows, width = z.shape
+    # No branch on the sizes: one graph, compiled or exported, serves both forms. Adding 0 of the other size
+    # makes both symbols where one is.
+    side = torch.sym_ite(2 * rows <= width, rows + 0 * width, width + 0 * rows)  # type: ignore[no-untyped-call]
     return (
         z.new_empty((), dtype=dtype),
         z.new_empty((), dtype=dtype),
-        z.new_empty((width, width), dtype=dtype),
+        z.new_empty((side, side), dtype=dtype),
+        z.new_empty((3, width), dtype=dtype),
     )
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     z, mask, ctx.gamma, ctx.eps = inputs
-    ctx.save_for_backward(z, mask, output[2])
+    ctx.save_for_backward(z, mask, output[2], output[3])
 
 
 def _backward(ctx: Any, d_off: Tensor | None, d_hinge: Tensor | None) -> tuple[Tensor | None, ...]:
-    z, mask, covariance = ctx.saved_tensors
-    zero = covariance.new_zeros(())
-    grads = (zero if d_off is None else d_off, zero.clone() if d_hinge is None else d_hinge)
-    return _BACKWARD(z, mask, *grads, covariance, ctx.gamma, ctx.eps, ctx.backend), None, None, None
+    z, mask, kept, moments = ctx.saved_tensors
+    if d_off is None:
+        d_off = kept.new_zeros(())
+    if d_hinge is None:
+        d_hinge = kept.new_zeros(())
+    return (
+        _BACKWARD(z, mask, d_off, d_hinge, kept, moments, ctx.gamma, ctx.eps, ctx.backend),
+        None,
+        None,
+        None,
+    )
 
 
 def _backward_reference(
@@ -129,21 +162,27 @@ def _backward_reference(
     mask: Tensor | None,
     d_off: Tensor,
     d_hinge: Tensor,
-    covariance: Tensor,
+    kept: Tensor,
+    moments: Tensor,
     gamma: float,
     eps: float,
 ) -> Tensor:
-    """Dz = centred (dC + dC^T) / divisor; the columns of ``centred`` sum to zero, so the mean adds
-    nothing.
+    """Dz = centred (dC + dC^T) / divisor; the columns of ``centred`` sum to zero, so the mean adds nothing.
+    centred C = Gram centred, which has the diagonal of C in it.
     """
-    centred, divisor = _centred(z, mask)
-    width = z.shape[1]
-    deviation = torch.sqrt(covariance.diagonal() + eps)
+    centred, _, divisor = _centred(z, mask)
+    width, variance = z.shape[1], moments[2]
+    deviation = torch.sqrt(variance + eps)
     slope = torch.where(deviation < gamma, -0.5 / (deviation * width), 0.0) * d_hinge
-    gradient = covariance * (2 * d_off / width)
-    gradient.diagonal().copy_(slope)
-    dz: Tensor = (centred @ gradient) * (2 / divisor)
-    return dz.to(z.dtype).contiguous()
+    gradient = kept * (2 * d_off / width)
+    if _keeps_gram(z):
+        dz = gradient @ centred + centred * (slope - variance * (2 * d_off / width))
+    else:
+        gradient.diagonal().copy_(slope)
+        dz = centred @ gradient
+    dz = dz * (2 / divisor)
+    result: Tensor = dz.to(z.dtype).contiguous()
+    return result
 
 
 def _backward_fake(z: Tensor, *_: Any) -> Tensor:
@@ -170,6 +209,7 @@ def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
     yield make(9, 4, 0.7, 0.0)
     yield make(7, 6, 2.0, 3.0, mask="some")
     yield make(3, 8, 0.5, -1.0)
+    yield make(5, 13, 1.5, 1.0, mask="some")
     yield make(1, 3, 1.0, 0.0)
     yield make(4, 3, 1.0, 0.0, mask="none")
     yield make(0, 3, 1.0, 0.0)
@@ -185,7 +225,7 @@ SPEC = OpSpec(
     function=covariance_penalty,
     schema=(
         "(Tensor z, Tensor? mask=None, float gamma=1.0, float eps=0.0001, str? backend=None) "
-        "-> (Tensor, Tensor, Tensor)"
+        "-> (Tensor, Tensor, Tensor, Tensor)"
     ),
     reference=_reference,
     check=_check,
@@ -193,9 +233,8 @@ SPEC = OpSpec(
     setup_context=_setup_context,
     backward=_backward,
     backward_schema=(
-        "(Tensor z, Tensor? mask, Tensor d_off_diagonal, Tensor d_hinge, Tensor covariance, "
-        "float gamma, float eps, "
-        "str? backend=None) -> Tensor"
+        "(Tensor z, Tensor? mask, Tensor d_off_diagonal, Tensor d_hinge, Tensor kept, "
+        "Tensor moments, float gamma, float eps, str? backend=None) -> Tensor"
     ),
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
@@ -208,5 +247,11 @@ SPEC = OpSpec(
     ),
     source="Bardes, Ponce, LeCun 2022 (VICReg)",
     differentiable=2,
+    kernels={
+        "cpu": Kernel(_covariance_native.forward, _covariance_native.can_run, _covariance_native.worthwhile)
+    },
+    backward_kernels={
+        "cpu": Kernel(_covariance_native.backward, _covariance_native.can_run, _covariance_native.worthwhile)
+    },
 )
 _FORWARD, _BACKWARD = register(SPEC)

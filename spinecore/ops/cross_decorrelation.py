@@ -5,7 +5,7 @@ cross         = ||(a - mean)^T (b - mean)||_F^2 / (B - 1)^2 / (Da Db)
 orthogonality = mean((A^T B)^2),  A, B: columns centred over the batch, rows divided by (norm + 1e-6)
 """
 
-# ruff: noqa: D417 - like arguments are described together
+# ruff: noqa: ARG001, D417 - the parts of one operator share one argument list, like arguments a description
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from spinecore import backends
+from spinecore.ops import _cross_native
 from spinecore.ops._shared import accumulation_dtype, fail, fail_dtype
-from spinecore.ops._spec import Cost, OpSpec, Sample, register
+from spinecore.ops._spec import OPS, Cost, OpSpec, Sample, register
 from spinecore.ops.covariance_decorrelation import check_features
 
 _CROSS = "cross_covariance_penalty"
@@ -103,45 +104,96 @@ def _normalisation_gradient(grad: Tensor, centred: Tensor) -> Tensor:
     return grad - grad.sum(0) / max(grad.shape[0], 1)
 
 
-def _cross_reference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The penalty and the cross-covariance (Da, Db) the backward reads."""
-    covariance = _centred(a).T @ _centred(b) / max(a.shape[0] - 1, 1)
-    return covariance.square().mean(), covariance
+def _keeps_gram(a: Tensor, b: Tensor) -> bool:
+    """With few rows the Gram matrices A A^T and B B^T (B, B) say all that A^T B (Da, Db) says."""
+    return a.shape[0] * (a.shape[1] + b.shape[1]) <= a.shape[1] * b.shape[1]
+
+
+def _squares(left: Tensor, right: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
+    """Mean of the squares of left^T right / divisor, and what the backward reads: that product (Da, Db), or
+    both Gram matrices over the divisor, one above the other (2 B, B).
+    """
+    if not _keeps_gram(left, right):
+        product = left.T @ right / divisor
+        return product.square().mean(), product
+    kept = torch.cat((left @ left.T, right @ right.T)) / divisor
+    of_left, of_right = kept.chunk(2)
+    return ((of_left * of_right).sum() / (left.shape[1] * right.shape[1])).clamp_min(0), kept
+
+
+def _squares_backward(
+    left: Tensor, right: Tensor, grad: Tensor, kept: Tensor, divisor: int
+) -> tuple[Tensor, Tensor]:
+    scale = 2 * grad / (left.shape[1] * right.shape[1] * divisor)
+    if not _keeps_gram(left, right):
+        return (right @ kept.T) * scale, (left @ kept) * scale
+    of_left, of_right = kept.chunk(2)
+    return (of_right @ left) * scale, (of_left @ right) * scale
+
+
+def _statistics(a: Tensor, b: Tensor, *norms: Tensor) -> Tensor:
+    """For a, then for b: the mean of the columns and what the dtype leaves of it (a backend may keep it to
+    centre exactly); then the norms of the rows.
+    """
+    count = max(a.shape[0], 1)
+    means = [z.to(accumulation_dtype(z.dtype)).sum(0) / count for z in (a, b)]
+    return torch.cat(
+        [part for mean in means for part in (mean, torch.zeros_like(mean))] + [n.flatten() for n in norms]
+    )
+
+
+def _cross_reference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The penalty, and what the backward reads (``_squares``, ``_statistics``)."""
+    penalty, kept = _squares(_centred(a), _centred(b), max(a.shape[0] - 1, 1))
+    return penalty, kept, _statistics(a, b)
 
 
 def _cross_backward_reference(
-    a: Tensor, b: Tensor, grad: Tensor, covariance: Tensor
+    a: Tensor, b: Tensor, grad: Tensor, kept: Tensor, statistics: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The columns of a centred factor sum to zero, so centring adds nothing to the gradient."""
-    scale = 2 * grad / (covariance.numel() * max(a.shape[0] - 1, 1))
-    da = (_centred(b) @ covariance.T) * scale
-    db = (_centred(a) @ covariance) * scale
+    da, db = _squares_backward(_centred(a), _centred(b), grad, kept, max(a.shape[0] - 1, 1))
     return da.to(a.dtype).contiguous(), db.to(b.dtype).contiguous()
 
 
-def _orthogonality_reference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The penalty and A^T B (Da, Db)."""
-    product = _normalised(_centred(a)).T @ _normalised(_centred(b))
-    return product.square().mean(), product
+def _orthogonality_reference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The penalty, and what the backward reads (``_squares``, ``_statistics`` with norms)."""
+    left, right = _centred(a), _centred(b)
+    penalty, kept = _squares(_normalised(left), _normalised(right), 1)
+    return penalty, kept, _statistics(a, b, _norms(left), _norms(right))
 
 
 def _orthogonality_backward_reference(
-    a: Tensor, b: Tensor, grad: Tensor, product: Tensor
+    a: Tensor, b: Tensor, grad: Tensor, kept: Tensor, statistics: Tensor
 ) -> tuple[Tensor, Tensor]:
     left, right = _centred(a), _centred(b)
-    scale = 2 * grad / product.numel()
-    da = _normalisation_gradient((_normalised(right) @ product.T) * scale, left)
-    db = _normalisation_gradient((_normalised(left) @ product) * scale, right)
+    d_left, d_right = _squares_backward(_normalised(left), _normalised(right), grad, kept, 1)
+    da, db = _normalisation_gradient(d_left, left), _normalisation_gradient(d_right, right)
     return da.to(a.dtype).contiguous(), db.to(b.dtype).contiguous()
 
 
-def _fake(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = accumulation_dtype(a.dtype)
-    return a.new_empty((), dtype=dtype), a.new_empty((a.shape[1], b.shape[1]), dtype=dtype)
+def _fake(normalise: bool) -> Any:
+    def fake(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        dtype = accumulation_dtype(a.dtype)
+        rows, left, right = a.shape[0], a.shape[1], b.shape[1]
+        # No branch on the sizes, as in covariance_penalty.
+        gram, none = rows * (left + right) <= left * right, 0 * rows * left * right
+        kept = [
+            torch.sym_ite(gram, few + none, many + none)  # type: ignore[no-untyped-call]
+            for few, many in ((2 * rows, left), (rows, right))
+        ]
+        statistics = 2 * (left + right) + (2 * rows if normalise else 0)
+        return (
+            a.new_empty((), dtype=dtype),
+            a.new_empty(kept, dtype=dtype),
+            a.new_empty((statistics,), dtype=dtype),
+        )
+
+    return fake
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+    ctx.save_for_backward(*inputs, *output[1:])
 
 
 def _backward_fake(a: Tensor, b: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
@@ -150,7 +202,7 @@ def _backward_fake(a: Tensor, b: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
 
 def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
     generator = torch.Generator().manual_seed(seed)
-    for rows, left, right in ((6, 3, 4), (3, 5, 2), (2, 1, 1), (1, 3, 2), (0, 2, 3)):
+    for rows, left, right in ((6, 3, 4), (3, 5, 2), (2, 1, 1), (3, 9, 7), (1, 3, 2), (0, 2, 3)):
         draws = (
             torch.randn((rows, width), generator=generator, dtype=torch.float64) + 1
             for width in (left, right)
@@ -163,24 +215,33 @@ def _cost(a: Tensor, b: Tensor) -> Cost:
 
 
 def _spec(
-    name: str, function: Any, reference: Any, backward_reference: Any, equations: str, source: str
+    name: str,
+    function: Any,
+    normalise: bool,
+    reference: Any,
+    backward_reference: Any,
+    equations: str,
+    source: str,
 ) -> OpSpec:
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        a, b, kept = ctx.saved_tensors
-        da, db = getattr(torch.ops.spinecore, f"{name}_backward").default(a, b, grad, kept, ctx.backend)
+        da, db = OPS[name].backward_overload(
+            *ctx.saved_tensors[:2], grad, *ctx.saved_tensors[2:], ctx.backend
+        )
         return da, db
 
+    forward_kernel, backward_kernel = _cross_native.kernels(normalise)
     return OpSpec(
         name=name,
         function=function,
-        schema="(Tensor a, Tensor b, str? backend=None) -> (Tensor, Tensor)",
+        schema="(Tensor a, Tensor b, str? backend=None) -> (Tensor, Tensor, Tensor)",
         reference=reference,
         check=_checker(name),
-        fake=_fake,
+        fake=_fake(normalise),
         setup_context=_setup_context,
         backward=backward,
         backward_schema=(
-            "(Tensor a, Tensor b, Tensor grad, Tensor kept, str? backend=None) -> (Tensor, Tensor)"
+            "(Tensor a, Tensor b, Tensor grad, Tensor kept, Tensor statistics, str? backend=None) "
+            "-> (Tensor, Tensor)"
         ),
         backward_reference=backward_reference,
         backward_fake=_backward_fake,
@@ -190,12 +251,15 @@ def _spec(
         cost=_cost,
         equations=equations,
         source=source,
+        kernels={"cpu": forward_kernel},
+        backward_kernels={"cpu": backward_kernel},
     )
 
 
 CROSS_SPEC = _spec(
     _CROSS,
     cross_covariance_penalty,
+    False,
     _cross_reference,
     _cross_backward_reference,
     "||(a - mean)^T (b - mean)||_F^2 / (B - 1)^2 / (Da Db)",
@@ -204,6 +268,7 @@ CROSS_SPEC = _spec(
 ORTHOGONALITY_SPEC = _spec(
     _ORTHOGONALITY,
     orthogonality_penalty,
+    True,
     _orthogonality_reference,
     _orthogonality_backward_reference,
     "mean((A^T B)^2), A and B centred over the batch with rows of unit norm",

@@ -3,7 +3,8 @@
 //   C[m][n] (+)= sum_k A[m * a_row + k * a_col] * B[k * b_row + n]
 //
 // Rows of B and of C lie together; A is read one element at a time, so that it may be transposed at no cost. Callers
-// block and pack so that B stays in the caches.
+// block and pack so that B stays in the caches. What C held is added last: long sums in blocks of `depth` terms lose
+// fewer digits than one chain.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""The autograd kernel of an operator: what `torch.library.register_autograd` registers, in fewer steps a call.
+"""The autograd kernel of an operator: what `torch.library.register_autograd` registers, in fewer steps.
 
 Small calls are mostly dispatch. Where nothing but the device's own kernel is left below autograd (no
 functional transform, no dispatch mode, no lazy conjugate or negation), that kernel is a Python function

@@ -63,7 +63,8 @@ def forward(
     batch, channels, height, width = x.shape
     x = x.contiguous(memory_format=output_format(x))
     y = torch.empty_like(x)
-    channel_gate, pooled = _empty(batch, channels), _empty(batch, channels)
+    channel_gate = _empty(batch, channels)
+    pooled = torch.empty_like(channel_gate)
     spatial_gate = _empty(batch, height * width)
     _native.core().scse_gate_forward(
         x,
@@ -100,18 +101,14 @@ def backward(
     hidden = w1.shape[0]
     layout = output_format(x)
     x, dy = x.contiguous(memory_format=layout), dy.contiguous(memory_format=layout)
+    parameters = (_parameter(w1), _bias(b1, hidden), _parameter(w2), _bias(b2, channels), _parameter(ws))
     dx = torch.empty_like(x)
-    shapes = ((hidden, channels), (hidden,), (channels, hidden), (channels,), (channels,), (1,))
-    gradients = [_empty(*shape) for shape in shapes]
+    gradients = [torch.empty_like(parameter) for parameter in (*parameters, _no_bias(1))]
     core = _native.core()
     core.scse_gate_backward(
         x,
         dy,
-        _parameter(w1),
-        _bias(b1, hidden),
-        _parameter(w2),
-        _bias(b2, channels),
-        _parameter(ws),
+        *parameters,
         channel_gate,
         spatial_gate,
         pooled,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 from spinecore import backends
 from spinecore.backends import Call, Kernel, Verdict
+from spinecore.ops._autograd import autograd_kernel
 
 _LIBRARY = torch.library.Library("spinecore", "DEF")  # type: ignore[no-untyped-call]
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
@@ -118,17 +119,22 @@ def register(spec: OpSpec) -> tuple[Any, Any]:
     _LIBRARY.define(f"{spec.name}_backward{spec.backward_schema}", tags=_TAGS)  # type: ignore[no-untyped-call]
     forward, backward = spec.overload, spec.backward_overload
     _register_kernels(spec)
-    _implement(forward, lambda *args: spec.call(*args), spec.check)
+    implementation = _implement(forward, spec.call, spec.check)
     backward_name = f"{spec.name}_backward"
     options = spec.backward_options
-    _implement(backward, lambda *args: backends.call_of(backward_name, args[0], *options(*args)), None)
+    backward_implementation = _implement(
+        backward, lambda *args: backends.call_of(backward_name, args[0], *options(*args)), None
+    )
+    fill = _filler(forward)
+    lists = _has_lists(forward) or _has_lists(backward)
 
     def fake(*args: Any) -> Any:
-        filled = _fill(forward, args)[:-1]
+        filled = fill(args)[:-1]
         spec.check(*filled)
         return spec.fake(*filled)
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        inputs = fill(inputs)
         ctx.backend = inputs[-1]
         outputs = output if isinstance(output, tuple) else (output,)
         extras = outputs[spec.differentiable :]
@@ -142,24 +148,32 @@ def register(spec: OpSpec) -> tuple[Any, Any]:
     def gradients(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         # The dispatcher drops trailing arguments that equal their defaults, and wants as many gradients as it
         # passed arguments.
-        count = len(ctx.needs_input_grad)
+        count = len(ctx.needs_input_grad) - (0 if lists else 1)
         given = grads[: spec.differentiable]
         if all(grad is None for grad in given):
             return (None,) * count
         return (*spec.backward(ctx, *given), None)[:count]
 
-    def no_second_gradient(ctx: Any, *_: Tensor) -> None:
+    def no_second_gradient(ctx: Any, *_: Tensor | None) -> NoReturn:
         raise NotImplementedError(
             f"spinecore::{spec.name} has no second derivative; "
             "for a gradient penalty compose it from PyTorch operations"
         )
 
     torch.library.register_fake(qualified, fake, lib=_LIBRARY)
+    fill_backward = _filler(backward)
     torch.library.register_fake(
-        f"{qualified}_backward", lambda *args: spec.backward_fake(*_fill(backward, args)[:-1]), lib=_LIBRARY
+        f"{qualified}_backward", lambda *args: spec.backward_fake(*fill_backward(args)[:-1]), lib=_LIBRARY
     )
-    torch.library.register_autograd(qualified, gradients, setup_context=setup_context, lib=_LIBRARY)
-    torch.library.register_autograd(f"{qualified}_backward", no_second_gradient, lib=_LIBRARY)
+    if lists:
+        torch.library.register_autograd(qualified, gradients, setup_context=setup_context, lib=_LIBRARY)
+        torch.library.register_autograd(f"{qualified}_backward", no_second_gradient, lib=_LIBRARY)
+    else:
+        for name, kernel in (
+            (spec.name, autograd_kernel(forward, implementation, setup_context, gradients)),
+            (backward_name, autograd_kernel(backward, backward_implementation, None, no_second_gradient)),
+        ):
+            _LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
     for device in ("CPU", "CUDA"):
         _register_autocast(spec, forward, device)
     backends.register_operator(spec.name, lambda args, kwargs: _describe(spec, args, kwargs))
@@ -202,23 +216,26 @@ def _always(_call: Call) -> Verdict:
     return _REFERENCE_VERDICT
 
 
-def _fill(overload: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments with the schema's defaults restored: the dispatcher drops trailing ones that equal them."""
-    arguments = overload._schema.arguments
-    if len(args) == len(arguments):
-        return args
-    return (*args, *(argument.default_value for argument in arguments[len(args) :]))
+def _filler(overload: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Restores the schema's defaults: the dispatcher drops trailing arguments that equal them."""
+    defaults = tuple(argument.default_value for argument in overload._schema.arguments)
+    count = len(defaults)
+    return lambda args: args if len(args) == count else (*args, *defaults[len(args) :])
 
 
-def _implement(overload: Any, call: Callable[..., Call], check: Callable[..., None] | None) -> None:
-    arguments = overload._schema.arguments
-    count = len(arguments)
-    defaults = tuple(argument.default_value for argument in arguments)
+def _has_lists(overload: Any) -> bool:
+    schema = overload._schema
+    return any("List[Tensor]" in str(value.type) for value in (*schema.arguments, *schema.returns))
+
+
+def _implement(
+    overload: Any, call: Callable[..., Call], check: Callable[..., None] | None
+) -> Callable[..., Any]:
+    fill = _filler(overload)
     name = overload._schema.name
 
     def implementation(*args: Any) -> Any:
-        if len(args) < count:
-            args = (*args, *defaults[len(args) :])
+        args = fill(args)
         inputs = args[:-1]
         if check is not None:
             check(*inputs)
@@ -230,6 +247,7 @@ def _implement(overload: Any, call: Callable[..., Call], check: Callable[..., No
         return backends.run(call(*inputs), inputs, args[-1])
 
     _LIBRARY.impl(name.split("::")[1], implementation, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    return implementation
 
 
 def autocast_arguments(spec: OpSpec, args: tuple[Any, ...], device_type: str) -> tuple[Any, ...]:

@@ -187,6 +187,7 @@ def test_any_shape_matches_autograd_in_float64(
         (1, 32, 33, 31),
         (1, 64, 40, 50),
         (2, 128, 24, 24),
+        (1, 250, 13, 11),  # groups of 8, 4, 2 and 1 vectors and a rest
         (1, 256, 9, 9),
         (5, 1, 70, 33),
         (1, 3, 200, 3),
@@ -205,7 +206,7 @@ def test_every_path_of_the_kernels(isa: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize(("batch", "dtype"), [(1, torch.float32), (2, torch.bfloat16)], ids=["fp32", "bf16"])
 def test_results_beyond_the_caches(isa: str, channels_last: bool, batch: int, dtype: torch.dtype) -> None:
-    """Where the images of a call are above 20 MiB results are streamed past the caches."""
+    """Where the images of a call are 8 MiB or more, results are streamed past the caches."""
     require_isa(isa)
     assert_close(settle(make_case((batch, 16, 512, 400), 2, 0, channels_last, dtype, seed=2)))
 

@@ -14,7 +14,9 @@ namespace spinecore {
 namespace SPINECORE_ISA {
 namespace {
 
-constexpr int64_t streaming_bytes = 20 << 20;  // where the images of a call are larger, the caches lose them anyway
+// Where the images of a call are larger, its result goes past the caches: fresh memory is seldom in them, and fetching
+// it to be overwritten takes the room and the traffic of x.
+constexpr int64_t streaming_bytes = 8 << 20;
 constexpr int64_t group_elements = 512 << 10;  // samples whose passes run together
 constexpr int64_t task_elements = 64 << 10;    // least work worth a thread
 
@@ -122,7 +124,7 @@ template <class T>
 bool can_stream(const ScseGateGeometry& g, int64_t images, const T* result) {
   const int64_t row = g.channels_last ? g.c : g.p;
   const bool aligned = reinterpret_cast<uintptr_t>(result) % (lanes * sizeof(T)) == 0 && row % lanes == 0;
-  return aligned && images * g.n * g.c * g.p * static_cast<int64_t>(sizeof(T)) > streaming_bytes;
+  return aligned && images * g.n * g.c * g.p * static_cast<int64_t>(sizeof(T)) >= streaming_bytes;
 }
 
 // Calls body(first sample, end) for groups of samples small enough that a second pass finds them in the caches.

@@ -40,6 +40,39 @@ SPINECORE_INLINE void each_pixel_block(int64_t pixels, const Body& body) {
   if (p < pixels) body(p, Partial{pixels - p}, static_cast<int>(pixels - p));
 }
 
+// Long rows are read from front to end, a group of vectors at a time: what is read in the order of its addresses comes
+// from memory sooner than the same rows column by column. Short rows leave too few independent sums for that.
+constexpr int64_t wide_row = 4 * lanes;
+constexpr int group_vectors = lanes == 8 ? 4 : 8;  // sums that fit into registers; AVX2 has 16 of them
+
+template <int vectors, class Body>
+SPINECORE_INLINE int64_t each_group_of(int64_t c, int64_t length, const Body& body) {
+  for (; c + vectors * lanes <= length; c += vectors * lanes) {
+    body(c, std::integral_constant<int, vectors>{}, Whole{});
+  }
+  if constexpr (vectors > 1) return each_group_of<vectors / 2>(c, length, body);
+  return c;
+}
+template <class Body>
+SPINECORE_INLINE void each_vector_group(int64_t length, const Body& body) {
+  const int64_t c = each_group_of<group_vectors>(0, length, body);
+  if (c < length) body(c, std::integral_constant<int, 1>{}, Partial{length - c});
+}
+
+template <class Body, int... v>
+SPINECORE_INLINE void unroll(const Body& body, std::integer_sequence<int, v...>) {
+  (body(std::integral_constant<int, v>{}), ...);
+}
+template <int vectors, class Body>
+SPINECORE_INLINE void unrolled(const Body& body) {
+  unroll(body, std::make_integer_sequence<int, vectors>());
+}
+
+template <int vectors, class Access>
+SPINECORE_INLINE void add_to(float* to, const Vec (&total)[vectors], const Access& access) {
+  unrolled<vectors>([&](auto v) { access.put(to + v * lanes, access.get(to + v * lanes) + total[v]); });
+}
+
 template <class T>
 struct ChannelsLast {
   // Channel sums of the chunk, and its spatial gates.
@@ -81,6 +114,79 @@ struct ChannelsLast {
     });
   }
 
+  // Of `count` pixels: the sums over channels of what reaches the spatial gate, a lane a pixel; what reaches the
+  // channel gates is added to d_gate.
+  template <GateMode mode, class Count>
+  SPINECORE_INLINE static Vec products_by_column(const T* rows, const T* gradients, int64_t channels, Count count,
+                                                 const float* channel, const float* spatial, float* d_gate) {
+    Vec to_spatial[lanes] = {};
+    const int pixels = count;
+    each_vector(channels, [&](int64_t c, auto access) {
+      const Vec gate = access.get(channel + c);
+      Vec total{}, total_odd{};
+#pragma GCC unroll 16
+      for (int i = 0; i < pixels; ++i) {
+        const Vec product = access.get(rows + i * channels + c) * access.get(gradients + i * channels + c);
+        const Vec s = splat(spatial[i]);
+        (i % 2 ? total_odd : total) += gradient_share<mode>(product, gate, s);
+        to_spatial[i] += gradient_share<mode>(product, s, gate);
+      }
+      access.put(d_gate + c, access.get(d_gate + c) + (total + total_odd));
+    });
+    return sum_rows(to_spatial);
+  }
+
+  template <GateMode mode>
+  SPINECORE_INLINE static Vec products_by_row(const T* rows, const T* gradients, int64_t channels, int count,
+                                              const float* channel, const float* spatial, float* d_gate) {
+    Vec to_spatial[lanes] = {};
+    each_vector_group(channels, [&](int64_t c, auto vectors, auto access) {
+      Vec total[vectors] = {};
+      const T *row = rows + c, *gradient = gradients + c;
+      for (int i = 0; i < count; ++i, row += channels, gradient += channels) {
+        const Vec s = splat(spatial[i]);
+        Vec of_row{};
+        unrolled<vectors>([&](auto v) {
+          const Vec product = access.get(row + v * lanes) * access.get(gradient + v * lanes);
+          const Vec gate = access.get(channel + c + v * lanes);
+          total[v] += gradient_share<mode>(product, gate, s);
+          of_row += gradient_share<mode>(product, s, gate);
+        });
+        to_spatial[i] += of_row;
+      }
+      add_to(d_gate + c, total, access);
+    });
+    return sum_rows(to_spatial);
+  }
+
+  // dws += the sum of the rows, each times its score.
+  template <class Count>
+  SPINECORE_INLINE static void weigh_by_column(const T* rows, int64_t channels, Count count, const float* d_score,
+                                               float* dws) {
+    const int pixels = count;
+    each_vector(channels, [&](int64_t c, auto access) {
+      Vec total{}, total_odd{};
+#pragma GCC unroll 16
+      for (int i = 0; i < pixels; ++i) {
+        (i % 2 ? total_odd : total) += d_score[i] * access.get(rows + i * channels + c);
+      }
+      access.put(dws + c, access.get(dws + c) + (total + total_odd));
+    });
+  }
+
+  SPINECORE_INLINE static void weigh_by_row(const T* rows, int64_t channels, int count, const float* d_score,
+                                            float* dws) {
+    each_vector_group(channels, [&](int64_t c, auto vectors, auto access) {
+      Vec total[vectors] = {};
+      const T* row = rows + c;
+      for (int i = 0; i < count; ++i, row += channels) {
+        const Vec factor = splat(d_score[i]);
+        unrolled<vectors>([&](auto v) { total[v] += factor * access.get(row + v * lanes); });
+      }
+      add_to(dws + c, total, access);
+    });
+  }
+
   template <GateMode mode>
   static void reduce_gradients(const ScseGateBackward& a, const T* x, const T* dy, int64_t pixels, const float* channel,
                                const float* spatial, float* d_score, float* d_gate, float* dws, float* dbs) {
@@ -90,31 +196,20 @@ struct ChannelsLast {
     Vec bias{};
     each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
       const int count = pixels_of_block;
-      Vec to_spatial[lanes] = {};
       const T *rows = x + p * channels, *gradients = dy + p * channels;
-      each_vector(channels, [&](int64_t c, auto access) {
-        const Vec gate = access.get(channel + c);
-        Vec total{}, total_odd{};
-#pragma GCC unroll 16
-        for (int i = 0; i < count; ++i) {
-          const Vec product = access.get(rows + i * channels + c) * access.get(gradients + i * channels + c);
-          const Vec s = splat(spatial[p + i]);
-          (i % 2 ? total_odd : total) += gradient_share<mode>(product, gate, s);
-          to_spatial[i] += gradient_share<mode>(product, s, gate);
-        }
-        access.put(d_gate + c, access.get(d_gate + c) + (total + total_odd));
-      });
+      const bool by_row = channels >= wide_row;
+      const Vec to_spatial =
+          by_row ? products_by_row<mode>(rows, gradients, channels, pixels_of_block, channel, spatial + p, d_gate)
+                 : products_by_column<mode>(rows, gradients, channels, pixels_of_block, channel, spatial + p, d_gate);
       const Vec s = pixel_access.get(spatial + p);
-      const Vec score = sum_rows(to_spatial) * (s * (1.f - s));
+      const Vec score = to_spatial * (s * (1.f - s));
       pixel_access.put(d_score + p, score);
       bias += score;
-      each_vector(channels, [&](int64_t c, auto access) {
-        Vec total{}, total_odd{};
-#pragma GCC unroll 16
-        for (int i = 0; i < count; ++i)
-          (i % 2 ? total_odd : total) += d_score[p + i] * access.get(rows + i * channels + c);
-        access.put(dws + c, access.get(dws + c) + (total + total_odd));
-      });
+      if (by_row) {
+        weigh_by_row(rows, channels, pixels_of_block, d_score + p, dws);
+      } else {
+        weigh_by_column(rows, channels, pixels_of_block, d_score + p, dws);
+      }
     });
     *dbs = sum(bias);
   }

@@ -12,6 +12,7 @@ namespace spinecore {
 
 void bind_convolution(pybind11::module_& module);
 void bind_scse_gate(pybind11::module_& module);
+void bind_machine_peak(pybind11::module_& module);
 
 inline void raise_unless_ok(const Status& status) {
   switch (status.code) {

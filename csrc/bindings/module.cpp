@@ -63,4 +63,5 @@ PYBIND11_MODULE(_core, module) {
       py::arg("threads"));
   bind_convolution(module);
   bind_scse_gate(module);
+  bind_machine_peak(module);
 }

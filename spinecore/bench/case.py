@@ -67,6 +67,11 @@ class Work:
     writes: int = 0
 
     @property
+    def amount(self) -> float:
+        """Operations, or bytes that move; to compare the shapes of a case."""
+        return self.flops + self.tensor_bytes * (self.reads + self.writes)
+
+    @property
     def limit(self) -> str:
         """``traffic`` or ``fma``."""
         return "traffic" if self.tensor_bytes else "fma"
@@ -88,7 +93,7 @@ class Case:
         operator: The stem of the operator's files; what ``ONLY=`` and ``spinecore bench`` select by.
         name: Direction and dtype, unique within the operator.
         axes: What the numbers of a shape mean.
-        shapes: Every shape, the quick one first.
+        shapes: Every shape.
         problem: The variants of a shape.
         work: The least work of a shape.
         tolerance: Largest relative L2 error a variant may have and still count.
@@ -106,6 +111,11 @@ class Case:
     tolerance: float
     target: Target
     against: str
+
+    @property
+    def quick_shape(self) -> Shape:
+        """The one with the least work."""
+        return min(self.shapes, key=lambda shape: self.work(shape).amount)
 
 
 def results_of(value: Any) -> list[Tensor]:

@@ -36,10 +36,23 @@ def section_lines(section: Section) -> list[str]:
     lines += ["| " + " | ".join(cells(line, peers)) + " |" for line in section.lines]
     mean = "-" if section.geometric_mean is None else f"{section.geometric_mean:.2f}"
     lines += ["", f"Geometric mean {mean}; {targets(section)}."]
-    reasons = {name: why for line in section.lines for name, why in line.reasons.items()}
+    reasons = not_counted(section)
     if reasons:
-        lines += ["", "Not counted:", *(f"- {name}: {why}" for name, why in reasons.items())]
+        lines += ["", "Not counted:", "", *(f"- {name}: {why}" for name, why in reasons.items())]
     return lines
+
+
+def not_counted(section: Section) -> dict[str, str]:
+    """The variants of a case that did not run or returned wrong values, with the reason; equal ones once."""
+    found: dict[str, str] = {}
+    for line in section.lines:
+        for name, why in line.reasons.items():
+            known = next((other for other, reason in found.items() if reason == why), None)
+            if known is None:
+                found[name if name not in found else f"{name} at {','.join(map(str, line.shape))}"] = why
+            elif name not in known.split(", "):
+                found = {f"{key}, {name}" if key == known else key: value for key, value in found.items()}
+    return found
 
 
 def peer_families(lines: Sequence[Line]) -> list[str]:

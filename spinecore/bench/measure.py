@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
+from spinecore.backends import BackendUnavailable
 from spinecore.bench import machine
-from spinecore.bench.case import OURS, Call, Case, Shape, Unavailable, Variant, relative_error, results_of
+from spinecore.bench.case import OURS, Call, Case, Shape, Unavailable, relative_error, results_of
 from spinecore.bench.peers import quiet_libraries
 from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
 
 
 class Effort(NamedTuple):
-    """How long to measure, and which variants."""
+    """How long to measure, and whether to wait for torch.compile."""
 
     rounds: int = 7
     seconds: float = 0.02
-    wanted: Callable[[Variant], bool] = lambda _variant: True
+    compiled: bool = True
 
 
 FULL = Effort()
-QUICK = Effort(3, 0.01, lambda variant: variant.family != "compile")
+QUICK = Effort(3, 0.01, compiled=False)
 QUICK_COMPILED = Effort(3, 0.01)
 
 
@@ -45,7 +45,7 @@ def measure(case: Case, shape: Shape, effort: Effort = FULL) -> dict[str, Any]:
         entries: list[dict[str, Any]] = []
         calls: dict[str, Call] = {}
         for name, variant in problem.variants.items():
-            if not effort.wanted(variant):
+            if "compile" in name and not effort.compiled:
                 continue
             entry: dict[str, Any] = {"name": name, "kind": variant.kind, "family": variant.family}
             entries.append(entry)
@@ -82,6 +82,8 @@ def measure(case: Case, shape: Shape, effort: Effort = FULL) -> dict[str, Any]:
 def _reason(failure: Exception) -> str:
     text = str(failure).strip().splitlines()
     words = text[0][:300] if text else "no message"
+    if isinstance(failure, BackendUnavailable):
+        return words.partition("cannot run: ")[2] or words
     if isinstance(failure, Unavailable):
         return words
     return f"{type(failure).__name__}: {words}"

@@ -12,7 +12,18 @@ import pytest
 from spinecore import __version__
 from spinecore.cli import main
 
-COMMANDS = ("measure", "demo", "selfcheck", "evaluate", "train", "info", "doctor", "models", "explain")
+COMMANDS = (
+    "measure",
+    "demo",
+    "selfcheck",
+    "evaluate",
+    "train",
+    "info",
+    "doctor",
+    "models",
+    "explain",
+    "bench",
+)
 HEAVY = ("torch", "matplotlib", "pydicom", "skimage", "scipy", "jinja2", "PIL", "monai")
 
 

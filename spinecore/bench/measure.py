@@ -79,8 +79,10 @@ def measure(case: Case, shape: Shape, effort: Effort = FULL) -> dict[str, Any]:
     }
 
 
-def _reason(failure: Exception) -> str:
-    text = str(failure).strip().splitlines()
+def _reason(failure: BaseException) -> str:
+    """One line for the table; an exporter's own words are in what it was caused by."""
+    failure = failure.__cause__ or failure
+    text = "".join(c for c in str(failure).strip() if c.isprintable() or c == "\n").splitlines()
     words = text[0][:300] if text else "no message"
     if isinstance(failure, BackendUnavailable):
         return words.partition("cannot run: ")[2] or words

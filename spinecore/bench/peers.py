@@ -246,7 +246,8 @@ def _onnx(formula: Formula, inputs: Inputs, leading: int) -> tuple[bytes, list[A
     _required("onnxscript")
     model, given = _model(formula, inputs, "nchw", leading)
     with quiet_libraries(), torch.no_grad():
-        program = torch.onnx.export(model, given, dynamo=True, verbose=False)
+        # Both runtimes optimise by themselves; the exporter's own rewriting has returned wrong values.
+        program = torch.onnx.export(model, given, dynamo=True, optimize=False, verbose=False)
     assert program is not None
     return program.model_proto.SerializeToString(), [tensor.numpy() for tensor in given]
 

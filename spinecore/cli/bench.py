@@ -101,9 +101,7 @@ def _table(found: list[Section]) -> Table:
                 line.peer.name if line.peer else "-",
                 milliseconds(line.peer.seconds) if line.peer else "-",
                 milliseconds(line.ours.seconds) if line.ours else "-",
-                "-"
-                if line.ratio is None
-                else f"[{'green' if line.ratio >= 1 else 'red'}]{line.ratio:.2f}[/]",
+                "-" if line.ratio is None else f"[{colour}]{line.ratio:.2f}[/]",
                 "-" if line.of_limit is None else f"{100 * line.of_limit:.0f} %",
             )
     return table

@@ -41,7 +41,9 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
-def plain(x: Tensor, mask: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor) -> Tensor:
+def plain(
+    x: Tensor, added: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor
+) -> Tensor:
     """Projections and torch's fused attention; ``added`` (B, 1, 1, N) is -inf where a token is padding."""
     batch, tokens, width = x.shape
     rows, size = latents.shape[0], width // HEADS

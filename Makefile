@@ -13,7 +13,7 @@ NATIVE_TESTS := $(shell find tests/native -name '*.cpp')
 PACKAGES := $(shell find spinecore kernels plugins -name '__init__.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(PACKAGES)
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test lint bench bench-scaling format clean
 
 demo: $(STAMP)
 	$(BIN)/spinecore demo -o demo-out
@@ -32,6 +32,10 @@ lint: $(STAMP)
 # ONLY=scse_gate,conv3x3 measures some; QUICK=1 shows the rough picture; RESUME=1 keeps what today's file has.
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
+# How the time grows with every size, beside the model of the cost.
+bench-scaling: $(STAMP)
+	$(BIN)/python benchmarks/scaling.py $(if $(ONLY),--only $(ONLY))
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -2,8 +2,8 @@
 
 python benchmarks/scaling.py [--only scse_gate]    into benchmarks/results/<date>-scaling.json and .png
 
-The model is OpSpec.cost: its operations at this machine's multiply-add peak, or its bytes as fast as the machine
-copies, whichever takes longer. Only operators with a native kernel are measured.
+The model is OpSpec.cost: its operations at this machine's multiply-add peak, or its bytes as fast as the
+machine copies, whichever takes longer. Only operators with a native kernel are measured.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def features(b: int, d: int) -> tuple[Any, ...]:
     return (torch.randn(b, d), None, 1.0, 1e-4)
 
 
-# Tensors stay below 32 MiB: beyond that glibc takes fresh pages at every call, and the page faults are the time.
+# Tensors stay below 32 MiB: beyond that glibc takes fresh pages at every call, and page faults are the time.
 SIDES, CHANNELS, TOKENS = (16, 32, 64, 128, 256), (16, 32, 64, 128, 256), (64, 256, 1024, 4096, 16384)
 BY_SIDE = "C=32, steps=2"
 SWEEPS = [
@@ -167,6 +167,8 @@ def draw(found: Sequence[dict[str, Any]], title: str, path: Path) -> None:
             exponents = "growth at the end {}, of the model {}".format(*grown)
             axes.set_xlabel(f"{sweep['axis']}   ({exponents})", fontsize=7.5)
             axes.set_ylabel("ms", fontsize=8)
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.minorticks_off()
             axes.tick_params(labelsize=7)
             axes.legend(fontsize=6.5)
     figure.suptitle(title, fontsize=10)

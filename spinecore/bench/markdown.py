@@ -21,10 +21,25 @@ def markdown(document: Mapping[str, Any]) -> str:
     facts = document["machine"]
     lines = [f"# Benchmarks of {document['date']}", ""]
     lines.append(_NOTES)
-    lines += ["", *(f"- {key}: {value}" for key, value in facts.items()), ""]
+    lines += ["", *(f"- {key}: {value}" for key, value in facts.items()), "", *summary_lines(document), ""]
     for section in sections(document):
         lines += [*section_lines(section), ""]
     return "\n".join(lines)
+
+
+def summary_lines(document: Mapping[str, Any]) -> list[str]:
+    """One line a case: the mean ratio to the best peer and to every kind of peer."""
+    found = list(sections(document))
+    kinds = list(dict.fromkeys(name for section in found for name in section.means))
+    heads = ["operator", "case", "best peer", "least", *kinds, "targets"]
+    lines = ["## Summary", "", "Geometric means of the ratios over the shapes.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for section in found:
+        ratios = [line.ratio for line in section.lines if line.ratio is not None]
+        values = [section.geometric_mean, min(ratios, default=None), *map(section.means.get, kinds)]
+        cells = ["-" if value is None else f"{value:.2f}" for value in values]
+        lines.append("| " + " | ".join([section.operator, section.case, *cells, targets(section)]) + " |")
+    return lines
 
 
 def section_lines(section: Section) -> list[str]:

@@ -37,7 +37,7 @@ class Line(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A case with its lines and their mean."""
+    """A case with its lines and their mean; ``means`` is the mean ratio to each family of peers."""
 
     operator: str
     case: str
@@ -49,6 +49,7 @@ class Section(NamedTuple):
     lines: list[Line]
     geometric_mean: float | None
     mean_met: bool | None
+    means: dict[str, float]
 
 
 def geometric_mean(values: Sequence[float]) -> float | None:
@@ -111,7 +112,19 @@ def section_of(operator: str, name: str, case: Mapping[str, Any]) -> Section:
         lines=lines,
         geometric_mean=average,
         mean_met=None if average is None or mean is None else complete and average >= mean,
+        means=_means(case["rows"], lines),
     )
+
+
+def _means(rows: Sequence[Row], lines: Sequence[Line]) -> dict[str, float]:
+    peers = {v["family"]: None for row in rows for v in row["variants"] if v["kind"] == PEER}
+    found: dict[str, float] = {}
+    for family in peers:
+        pairs = [(line.families.get(family), line.ours) for line in lines]
+        mean = geometric_mean([theirs.seconds / mine.seconds for theirs, mine in pairs if theirs and mine])
+        if mean is not None:
+            found[family] = mean
+    return found
 
 
 def sections(document: Mapping[str, Any]) -> Iterator[Section]:

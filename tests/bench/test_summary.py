@@ -92,6 +92,8 @@ def test_the_table_names_peers_ratio_limit_and_target() -> None:
     text = markdown(document)
     assert "- cpu: abacus" in text
     assert "## gate: forward" in text
+    assert "| operator | case | best peer | least | eager | targets |" in text
+    assert "| gate | forward | 2.12 | 1.50 | 2.12 | target 2 on every shape: met on 1 of 2" in text
     assert "| 1,64 | 1 | 3 | 0.001 | peer 0 | 3.00 | 50 % | yes |" in text
     assert "| 2,64 | 2 | 3 | 0.001 | peer 0 | 1.50 | 25 % | **no** |" in text
     assert "Geometric mean 2.12; target 2 on every shape: met on 1 of 2" in text

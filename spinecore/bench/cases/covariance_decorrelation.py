@@ -65,7 +65,6 @@ class Covariance(torch.autograd.Function):
         rows, width = centred.shape
         covariance.diagonal().copy_(torch.where(deviation < GAMMA, -0.25 / deviation, 0.0))
         gradient: Tensor = (centred @ covariance).mul_(grad * 4 / (width * (rows - 1)))
-        covariance.fill_diagonal_(0)
         return gradient
 
 

@@ -1,5 +1,6 @@
 # make demo   from a fresh clone to a report, in one command
 # make test   everything CI runs: lint, types, import rules, tests
+# make bench  every operator against its peers and the machine's limits
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA libraries.
@@ -12,7 +13,7 @@ NATIVE_TESTS := $(shell find tests/native -name '*.cpp')
 PACKAGES := $(shell find spinecore kernels plugins -name '__init__.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(PACKAGES)
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test lint bench bench-scaling format clean
 
 demo: $(STAMP)
 	$(BIN)/spinecore demo -o demo-out
@@ -28,8 +29,13 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run -Werror $(CSRC) $(NATIVE_TESTS)
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/scse_gate.py
+# ONLY=scse_gate,conv3x3 measures some; QUICK=1 shows the rough picture; RESUME=1 keeps what today's file has.
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
+# How the time grows with every size, beside the model of the cost.
+bench-scaling: $(STAMP)
+	$(BIN)/python benchmarks/scaling.py $(if $(ONLY),--only $(ONLY))
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -38,6 +44,11 @@ format: $(STAMP)
 
 clean:
 	rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+
+# The peers.
+$(VENV)/.bench: pyproject.toml | $(STAMP)
+	$(BIN)/python -m pip install -q -e ".[bench]"
+	touch $@
 
 # Torch first and alone, so that what follows finds it and pulls no other build of it. Anew when the packaging or the
 # native core changes.

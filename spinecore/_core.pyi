@@ -35,6 +35,15 @@ def set_parallel_for(address: int) -> None:
 def set_pool_threads(threads: int) -> None:
     """Threads of the own pool, the caller included; 0: as many as the machine has."""
 
+def fma_burst(steps: int) -> int:
+    """Multiply-adds out of registers on one thread, twelve chains a step; the operations that ran."""
+
+def read_burst(x: Tensor) -> float:
+    """Read a float32 vector once, on one thread; its sum."""
+
+def copy_burst(x: Tensor, y: Tensor, streamed: bool) -> None:
+    """Copy the float32 vector x to y, on one thread; `streamed` writes past the caches."""
+
 def scse_gate_workspace(n: int, c: int, h: int, w: int, reduced: int) -> int:
     """Size of the workspace of `scse_gate_backward`, in float32 elements; `reduced` is w1.shape[0]."""
 

@@ -68,4 +68,5 @@ PYBIND11_MODULE(_core, module) {
   bind_latent_pools(module);
   bind_covariance_decorrelation(module);
   bind_cross_decorrelation(module);
+  bind_machine_peak(module);
 }

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from spinecore.cli import (
+    bench,
     demo,
     doctor,
     evaluate,
@@ -44,6 +45,7 @@ app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("models")(models.models)
 app.command("explain")(explain.explain)
+app.command("bench")(bench.bench)
 
 # Typer carries its own copy of click from some version on: take the class it really raises.
 _CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

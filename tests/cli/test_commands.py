@@ -12,7 +12,18 @@ import pytest
 from spinecore import __version__
 from spinecore.cli import main
 
-COMMANDS = ("measure", "demo", "selfcheck", "evaluate", "train", "info", "doctor", "models", "explain")
+COMMANDS = (
+    "measure",
+    "demo",
+    "selfcheck",
+    "evaluate",
+    "train",
+    "info",
+    "doctor",
+    "models",
+    "explain",
+    "bench",
+)
 HEAVY = ("torch", "matplotlib", "pydicom", "skimage", "scipy", "jinja2", "PIL", "monai")
 
 
@@ -206,3 +217,16 @@ def test_brackets_in_the_reason_of_a_broken_model_are_printed(
 def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "spinecore", "--version"]
     assert __version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_bench_measures_one_operator_and_prints_json_or_a_table() -> None:
+    document = json.loads(spinecore("bench", "scse_gate", "--json").stdout)
+    assert document["schema"] == "spinecore.bench/1"
+    [row] = document["operators"]["scse_gate"]["forward float32"]["rows"]
+    assert {"eager nhwc", "spinecore reference nchw"} <= {entry["name"] for entry in row["variants"]}
+
+
+def test_bench_refuses_an_operator_without_benchmark() -> None:
+    done = spinecore("bench", "nonesuch")
+    assert done.returncode == 2
+    assert "no benchmark of 'nonesuch'" in done.stderr

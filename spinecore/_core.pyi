@@ -150,7 +150,7 @@ def conv3x3_backward(
     d_bias: Tensor,
     workspace: Tensor,
 ) -> bool:
-    """Write the gradients of `conv3x3_forward`; False where something is not finite: compute all by other means.
+    """Write the gradients of `conv3x3_forward`; False where something is not finite.
 
     Images channels-last and of one dtype; `y` of a relu, or without elements; `weights` those of the data
     gradient; `dx` (with `weights`) and `d_residual` may be without elements: not wanted. dw (O,I,3,3), d_bias
@@ -313,6 +313,7 @@ def latent_dictionary_pool_backward(
     dwo: Tensor,
 ) -> None:
     """Write the gradients of `latent_dictionary_pool_forward`; dx is zero for dropped tokens."""
+
 def covariance_workspaces(rows: int, width: int) -> tuple[int, int]:
     """Sizes of the workspaces of `covariance_forward` and `covariance_backward`, in float32 elements."""
 

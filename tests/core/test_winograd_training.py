@@ -25,8 +25,8 @@ QUICK = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 # The bound of the contract for Winograd's F(4x4, 3x3) in float32, of the largest value; its transposes, which
-# give the gradients, round alike. Beside it stands, as everywhere, twice the error of PyTorch in the same dtype:
-# gates of ReLU that rounding flips dominate both.
+# give the gradients, round alike. Beside it stands, as everywhere, twice the error of PyTorch in the same
+# dtype: gates of ReLU that rounding flips dominate both.
 FLOAT32_ULPS = 5e-6 / torch.finfo(torch.float32).eps
 Arguments = tuple[Any, ...]
 

@@ -23,8 +23,8 @@ QUICK = settings(
 )
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16])
 # Winograd's F(4x4, 3x3) adds what largely cancels: its float32 error is a few times that of a direct
-# convolution, and the bound of the contract is 5e-6 of the largest value. The gradients are the same transforms,
-# transposed.
+# convolution, and the bound of the contract is 5e-6 of the largest value. The gradients are the same
+# transforms, transposed.
 WINOGRAD_ULPS = {torch.float32: 5e-6 / torch.finfo(torch.float32).eps, torch.bfloat16: 8.0}
 LAYOUTS = st.sampled_from(["contiguous", "channels_last", "strided"])
 

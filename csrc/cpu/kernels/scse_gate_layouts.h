@@ -81,7 +81,7 @@ struct ChannelsLast {
     const float* ws = a.parameters.ws;
     fill_zero(sums, channels);
     each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
-      const int count = pixels_of_block;
+      [[maybe_unused]] const int count = pixels_of_block;
       Vec score[lanes] = {};
       const T* rows = x + p * channels;
       each_vector(channels, [&](int64_t c, auto access) {
@@ -195,7 +195,7 @@ struct ChannelsLast {
     fill_zero(dws, channels);
     Vec bias{};
     each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
-      const int count = pixels_of_block;
+      [[maybe_unused]] const int count = pixels_of_block;
       const T *rows = x + p * channels, *gradients = dy + p * channels;
       const bool by_row = channels >= wide_row;
       const Vec to_spatial =

@@ -34,13 +34,18 @@ inline Status check_apart_all(const char* op, std::initializer_list<const Tensor
   return {};
 }
 
-// Memory to work in: as much as the geometry needs, aligned to doubles.
-inline Status check_workspace(const char* op, const TensorView& workspace, int64_t size) {
-  Status status = check_float32(op, workspace, {size});
-  if (status.ok() && reinterpret_cast<uintptr_t>(workspace.data) % alignof(double) != 0) {
+// Memory to work in: at least as much as the geometry needs, aligned to doubles.
+inline Status check_workspace(const char* op, const TensorView& workspace, int64_t needed) {
+  Status status = check_float32(op, workspace, {workspace.numel()});
+  if (!status.ok()) return status;
+  if (workspace.numel() < needed) {
+    return Status::wrong_value(std::string(op) + ": argument 'workspace' has " + std::to_string(workspace.numel()) +
+                               " elements, expected at least " + std::to_string(needed));
+  }
+  if (reinterpret_cast<uintptr_t>(workspace.data) % alignof(double) != 0) {
     return Status::wrong_value(std::string(op) + ": argument 'workspace' is not aligned to 8 bytes: allocate it");
   }
-  return status;
+  return {};
 }
 
 inline Status thread_failure(const char* op) {

@@ -20,11 +20,4 @@ inline Status check_two_dimensions(const char* op, const TensorView& view) {
                              " dimensions, expected two: (B, D) with D >= 1");
 }
 
-inline Status check_workspace(const char* op, const TensorView& view, int64_t needed) {
-  Status status = check_float32(op, view, {view.numel()});
-  if (!status.ok() || view.numel() >= needed) return status;
-  return Status::wrong_value(std::string(op) + ": argument 'workspace' has " + std::to_string(view.numel()) +
-                             " elements, expected at least " + std::to_string(needed));
-}
-
 }  // namespace spinecore

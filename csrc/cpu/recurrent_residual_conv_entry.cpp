@@ -13,7 +13,8 @@ int64_t recurrent_forward_workspace(int64_t n, int64_t channels, int64_t height,
   const int64_t image = height * width * channels;
   // One convolution after the other where a row of tiles is too short to fill the registers, or everything fits into
   // the second level anyway; else all of them together, row by row.
-  const bool layers = steps == 0 || width < 64 || image * 4 <= (256 << 10);
+  const bool layers =
+      steps == 0 || width < 64 || image * 4 <= (256 << 10) || height >= (int64_t{1} << 29) / (steps + 4);
   return layers ? n * image * (steps < 2 ? 1 + steps : 3) : 0;
 }
 

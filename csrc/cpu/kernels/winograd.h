@@ -68,17 +68,22 @@ struct Image {
   int64_t height, width, channels;
   int64_t row_pixels;         // from one row to the next
   int64_t rows, sample_rows;  // both the height, or those of the ring and zero
+  int64_t inverse;            // of the rows of a ring, times 2^32: a division for every row would cost a tenth
   bool distant;               // lies in main memory: worth asking for a row of tiles ahead
 
   static Image whole(T* data, int64_t height, int64_t width, int64_t channels, bool distant = false) {
-    return {data, height, width, channels, width, height, height, distant};
+    return {data, height, width, channels, width, height, height, 0, distant};
   }
+  // Exact for rows * height < 2^32.
   static Image ring(T* memory, int64_t rows, int64_t row_pixels, int64_t height, int64_t width, int64_t channels) {
-    return {memory, height, width, channels, row_pixels, rows, 0, false};
+    return {memory, height, width, channels, row_pixels, rows, 0, (int64_t{1} << 32) / rows + 1, false};
   }
-  operator Image<const T>() const { return {data, height, width, channels, row_pixels, rows, sample_rows, distant}; }
+  operator Image<const T>() const {
+    return {data, height, width, channels, row_pixels, rows, sample_rows, inverse, distant};
+  }
   SPINECORE_INLINE T* pixel(int64_t n, int64_t y, int64_t x) const {
-    return data + ((n * sample_rows + y % rows) * row_pixels + x) * channels;
+    const int64_t row = y - (y * inverse >> 32) * rows;  // the remainder in a ring
+    return data + ((n * sample_rows + row) * row_pixels + x) * channels;
   }
   // Of a pixel of a tile from the tile's first.
   SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return (i * row_pixels + j) * channels; }
@@ -181,6 +186,7 @@ void input_tile(const Image<const T>& image, const Tile& tile, const float* zero
   const auto take_row = [&](int64_t i) { return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * channels; };
   const auto channel = [&rows, channels](int64_t c, auto access) {
     return [&rows, channels, c, access](int i, int j) { return access.get(rows[i] + j * channels + c); };
+  };
   };
   if (has_whole_input(image, tile)) {
     for (int64_t i = 0; i < 6; ++i) rows[i] = take_row(i);

@@ -30,7 +30,7 @@ from spinecore.ops._attention import (
     kept_tokens,
     masked_softmax,
 )
-from spinecore.ops._latent_native import can_run
+from spinecore.ops._latent_native import can_run, worthwhile
 from spinecore.ops._shared import accumulation_dtype, check_shape, fail_dtype
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
@@ -333,8 +333,8 @@ SPEC = OpSpec(
     autocast={**dict.fromkeys(("x", "latents", "wq", "wk", "wv", "wo"), "lower"), "bias": "float32"},
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_cpu.forward, can_run)},
-    backward_kernels={"cpu": Kernel(_cpu.backward, can_run)},
+    kernels={"cpu": Kernel(_cpu.forward, can_run, worthwhile)},
+    backward_kernels={"cpu": Kernel(_cpu.backward, can_run, worthwhile)},
     equations="P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias); y = concat_heads(P (x wv)) wo",
     source="Jaegle et al. 2021 (Perceiver); Lee et al. 2019 (Set Transformer, PMA)",
 )

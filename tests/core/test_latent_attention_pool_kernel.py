@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import spinecore
 from spinecore import _native, ops
 from spinecore.ops import _latent_attention_pool_native as native
 from spinecore.testing import check_against_formula, outputs_and_gradients
@@ -205,6 +206,18 @@ def test_what_is_not_finite_spoils_its_sample_as_in_the_reference(absorbed: bool
         assert dx[[0, 2]].isfinite().all()
         assert want_dx[[0, 2]].isfinite().all()
         assert all(gradient.isnan().any() for gradient in parameters)
+
+
+def test_the_baseline_instruction_set_leaves_the_choice_to_the_reference() -> None:
+    args = make_arguments((2, 6, 32, 3), 2, dtype=torch.float32)
+    for isa in available_isas():
+        core.set_isa(isa)
+        facts = spinecore.explain(ops.latent_attention_pool, *args)
+        expected = "reference" if isa == "baseline" else "cpu"
+        assert facts.chosen == facts.backward_chosen == expected
+        assert spinecore.explain(ops.latent_dictionary_pool, *args[:7]).chosen == expected
+    core.set_isa("baseline")
+    assert "baseline" in spinecore.explain(ops.latent_attention_pool, *args).verdicts["cpu"].reason
 
 
 def test_scores_and_means_are_kept_only_where_a_backward_will_want_them() -> None:

@@ -247,7 +247,8 @@ def latent_attention_pool_forward(
     x (B,N,D) float32 or bfloat16; all else float32, d = D / heads and D padded with zeros to multiples of 16:
     latents (R,D), wq, wk, wv (D,heads*d), wo (heads*d,D), y (B,R,D), norms (2,B,heads,R): largest scores and
     sums of exponentials below them; pooled (B,R,heads*d). mask (B,N), 0 is dropped, bias (1,R,N) or (B,R,N),
-    scores (B,N,heads*R) and means (heads,B,R,D) may have no elements. The scale is 1 / sqrt of the true d. Scores of dropped tokens are zero.
+    scores (B,N,heads*R) and means (heads,B,R,D) may have no elements. The scale is
+    1 / sqrt of the true d. Scores of dropped tokens are zero.
     """
 
 def latent_attention_pool_backward(

@@ -236,18 +236,19 @@ def latent_attention_pool_forward(
     bias: Tensor,
     absorbed: bool,
     y: Tensor,
-    lse: Tensor,
+    norms: Tensor,
     pooled: Tensor,
     scores: Tensor,
     means: Tensor,
 ) -> None:
-    """Write y, the log-sum-exp of the scores, the pooled values before wo and, where given, what the backward
+    """Write y, the norms of the softmax, the pooled values before wo and, where given, what the backward
     keeps: scores and means P x, by the absorbed algorithm.
 
     x (B,N,D) float32 or bfloat16; all else float32, d = D / heads and D padded with zeros to multiples of 16:
-    latents (R,D), wq, wk, wv (D,heads*d), wo (heads*d,D), y (B,R,D), lse (B,heads,R), pooled (B,R,heads*d).
-    mask (B,N), 0 is dropped, bias (1,R,N) or (B,R,N), scores (B,N,heads*R) and means (heads,B,R,D) may have
-    no elements. The scale is 1 / sqrt of the true d. Scores of dropped tokens are zero.
+    latents (R,D), wq, wk, wv (D,heads*d), wo (heads*d,D), y (B,R,D), norms (2,B,heads,R): largest scores and
+    sums of exponentials below them; pooled (B,R,heads*d). mask (B,N), 0 is dropped, bias (1,R,N) or (B,R,N),
+    scores (B,N,heads*R) and means (heads,B,R,D) may have no elements. The scale is
+    1 / sqrt of the true d. Scores of dropped tokens are zero.
     """
 
 def latent_attention_pool_backward(
@@ -262,7 +263,7 @@ def latent_attention_pool_backward(
     scale: float,
     mask: Tensor,
     bias: Tensor,
-    lse: Tensor,
+    norms: Tensor,
     pooled: Tensor,
     scores: Tensor,
     means: Tensor,

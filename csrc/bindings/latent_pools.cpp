@@ -9,22 +9,22 @@ namespace spinecore {
 namespace {
 
 void attention_forward(View x, View latents, View wq, View wk, View wv, View wo, int64_t heads, double scale, View mask,
-                       View bias, bool absorbed, View y, View lse, View pooled, View scores, View means) {
+                       View bias, bool absorbed, View y, View norms, View pooled, View scores, View means) {
   const LatentAttentionForwardViews views{
       named(x, "x"),           named(latents, "latents"), named(wq, "wq"),      named(wk, "wk"), named(wv, "wv"),
-      named(wo, "wo"),         named(mask, "mask"),       named(bias, "bias"),  named(y, "y"),   named(lse, "lse"),
+      named(wo, "wo"),         named(mask, "mask"),       named(bias, "bias"),  named(y, "y"),   named(norms, "norms"),
       named(pooled, "pooled"), named(scores, "scores"),   named(means, "means")};
   call(latent_attention_pool_forward, views, heads, scale, absorbed);
 }
 
 void attention_backward(View x, View dy, View latents, View wq, View wk, View wv, View wo, int64_t heads, double scale,
-                        View mask, View bias, View lse, View pooled, View scores, View means, View dx, View d_latents,
+                        View mask, View bias, View norms, View pooled, View scores, View means, View dx, View d_latents,
                         View dwq, View dwk, View dwv, View dwo, View d_bias) {
   const LatentAttentionBackwardViews views{
       named(x, "x"),         named(dy, "dy"),         named(latents, "latents"),
       named(wq, "wq"),       named(wk, "wk"),         named(wv, "wv"),
       named(wo, "wo"),       named(mask, "mask"),     named(bias, "bias"),
-      named(lse, "lse"),     named(pooled, "pooled"), named(scores, "scores"),
+      named(norms, "norms"), named(pooled, "pooled"), named(scores, "scores"),
       named(means, "means"), named(dx, "dx"),         named(d_latents, "d_latents"),
       named(dwq, "dwq"),     named(dwk, "dwk"),       named(dwv, "dwv"),
       named(dwo, "dwo"),     named(d_bias, "d_bias")};
@@ -63,11 +63,11 @@ void dictionary_backward(View x, View dy, View table, View wq, View wk, View wv,
 void bind_latent_pools(py::module_& module) {
   module.def("latent_attention_pool_forward", &attention_forward, py::arg("x"), py::arg("latents"), py::arg("wq"),
              py::arg("wk"), py::arg("wv"), py::arg("wo"), py::arg("heads"), py::arg("scale"), py::arg("mask"),
-             py::arg("bias"), py::arg("absorbed"), py::arg("y"), py::arg("lse"), py::arg("pooled"), py::arg("scores"),
+             py::arg("bias"), py::arg("absorbed"), py::arg("y"), py::arg("norms"), py::arg("pooled"), py::arg("scores"),
              py::arg("means"));
   module.def("latent_attention_pool_backward", &attention_backward, py::arg("x"), py::arg("dy"), py::arg("latents"),
              py::arg("wq"), py::arg("wk"), py::arg("wv"), py::arg("wo"), py::arg("heads"), py::arg("scale"),
-             py::arg("mask"), py::arg("bias"), py::arg("lse"), py::arg("pooled"), py::arg("scores"), py::arg("means"),
+             py::arg("mask"), py::arg("bias"), py::arg("norms"), py::arg("pooled"), py::arg("scores"), py::arg("means"),
              py::arg("dx"), py::arg("d_latents"), py::arg("dwq"), py::arg("dwk"), py::arg("dwv"), py::arg("dwo"),
              py::arg("d_bias"));
   module.def("latent_dictionary_pool_forward", &dictionary_forward, py::arg("x"), py::arg("dictionary"), py::arg("wq"),

@@ -74,7 +74,8 @@ LatentAttentionBackwardSpace latent_attention_backward_space(const LatentPoolGeo
   s.d_pooled = layout.take(g.batch * g.rows * g.inner);
   s.values_t = layout.take(g.absorbed ? g.heads * g.padded * s.d_pooled_row + gap : 0);
   s.delta = layout.take(g.batch * g.columns);
-  s.log_sums = layout.take(g.batch * g.columns);
+  s.tops = layout.take(g.batch * g.columns);
+  s.inverses = layout.take(g.batch * g.columns);
   s.d_queries = layout.take(g.rows * g.inner);
   s.d_queries_t = layout.take(g.inner * round_up(g.rows));
   s.d_latents_t = layout.take(g.padded * round_up(g.rows));
@@ -119,10 +120,10 @@ Status latent_attention_pool_forward(const LatentAttentionForwardViews& v, int64
       check_latent_parameters(op, s, v.latents, v.wq, v.wk, v.wv, v.wo),
       check_bias(op, s, v.mask, v.bias),
       check_float32(op, v.y, {s.batch, s.rows, s.padded}),
-      check_float32(op, v.lse, {s.batch, heads, s.rows}),
+      check_float32(op, v.norms, {2, s.batch, heads, s.rows}),
       check_float32(op, v.pooled, {s.batch, s.rows, s.inner}),
       check_kept(op, s, heads, v.scores, v.means),
-      check_apart_all(op, {&v.y, &v.lse, &v.pooled, &v.scores, &v.means},
+      check_apart_all(op, {&v.y, &v.norms, &v.pooled, &v.scores, &v.means},
                       {&v.x, &v.latents, &v.wq, &v.wk, &v.wv, &v.wo, &v.mask, &v.bias}),
   });
   if (!status.ok() || s.batch == 0) return status;
@@ -141,7 +142,7 @@ Status latent_attention_pool_forward(const LatentAttentionForwardViews& v, int64
       floats_or_none(v.bias),
       bias_step(v.bias),
       v.y.floats(),
-      v.lse.floats(),
+      v.norms.floats(),
       v.pooled.floats(),
       floats_or_none(v.scores),
       floats_or_none(v.means),
@@ -162,12 +163,12 @@ Status latent_attention_pool_backward(const LatentAttentionBackwardViews& v, int
       check_latent_parameters(op, s, v.latents, v.wq, v.wk, v.wv, v.wo),
       check_latent_parameters(op, s, v.d_latents, v.dwq, v.dwk, v.dwv, v.dwo),
       check_bias(op, s, v.mask, v.bias),
-      check_float32(op, v.lse, {s.batch, heads, s.rows}),
+      check_float32(op, v.norms, {2, s.batch, heads, s.rows}),
       check_float32(op, v.pooled, {s.batch, s.rows, s.inner}),
       check_kept(op, s, heads, v.scores, v.means),
       v.d_bias.numel() ? check_float32(op, v.d_bias, {s.batch, s.rows, s.tokens}) : Status{},
       check_apart_all(op, {&v.dx, &v.d_latents, &v.dwq, &v.dwk, &v.dwv, &v.dwo, &v.d_bias},
-                      {&v.x, &v.dy, &v.latents, &v.wq, &v.wk, &v.wv, &v.wo, &v.mask, &v.bias, &v.lse, &v.pooled,
+                      {&v.x, &v.dy, &v.latents, &v.wq, &v.wk, &v.wv, &v.wo, &v.mask, &v.bias, &v.norms, &v.pooled,
                        &v.scores, &v.means}),
   });
   if (!status.ok()) return status;
@@ -192,7 +193,7 @@ Status latent_attention_pool_backward(const LatentAttentionBackwardViews& v, int
       floats_or_none(v.bias),
       bias_step(v.bias),
       v.dy.floats(),
-      v.lse.floats(),
+      v.norms.floats(),
       v.pooled.floats(),
       floats_or_none(v.scores),
       floats_or_none(v.means),

@@ -75,14 +75,14 @@ def keep_logits(scores: Tensor, keep: Tensor | None) -> Tensor:
 
 
 def masked_softmax(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax over the last dimension and its log-sum-exp; a row of -inf, or an empty one, gives zeros and
-    -inf.
+    """Softmax over the last dimension, and stacked its norms: the largest score and the sum of exponentials
+    below it, both zero for a row of -inf or an empty one, whose weights are zero.
     """
     if scores.shape[-1] == 0:
-        return scores, scores.new_full(scores.shape[:-1], float("-inf"))
+        return scores, scores.new_zeros((2, *scores.shape[:-1]))
     top = scores.detach().amax(-1, keepdim=True)
     top = top.masked_fill(top == float("-inf"), 0.0)
     exponentials = torch.exp(scores - top)
     total = exponentials.sum(-1, keepdim=True)
     weights = exponentials / total.masked_fill(total == 0, 1.0)
-    return weights, (total.log() + top).squeeze(-1)
+    return weights, torch.stack([top.squeeze(-1), total.squeeze(-1)])

@@ -37,13 +37,13 @@ def forward(
     bias: Tensor | None,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, log-sum-exp, pooled values, and with ``keep`` scores and means; see the operator."""
+    """y, norms, pooled values, and with ``keep`` scores and means; see the operator."""
     batch, tokens, width = x.shape
     rows = latents.shape[0]
     pad = Padding(width, heads)
-    y, lse, pooled = (
+    y, norms, pooled = (
         new(batch, rows, pad.padded),
-        new(batch, heads, rows),
+        new(2, batch, heads, rows),
         new(batch, rows, pad.inner),
     )
     scores, means = absent(), absent()
@@ -62,15 +62,15 @@ def forward(
         _bias(bias),
         absorbs(tokens, width, rows, heads),
         y,
-        lse,
+        norms,
         pooled,
         scores,
         means,
     )
     y = pad.take_table(y).to(x.dtype)
     if not keep:
-        return y, lse, pad.take_by_head(pooled), new(0), new(0)
-    return y, lse, pad.take_by_head(pooled), scores, pad.take_table(means)
+        return y, norms, pad.take_by_head(pooled), new(0), new(0)
+    return y, norms, pad.take_by_head(pooled), scores, pad.take_table(means)
 
 
 def backward(
@@ -84,7 +84,7 @@ def backward(
     heads: int,
     mask: Tensor | None,
     bias: Tensor | None,
-    lse: Tensor,
+    norms: Tensor,
     pooled: Tensor,
     scores: Tensor,
     means: Tensor,
@@ -111,7 +111,7 @@ def backward(
         pad.head**-0.5,
         optional(mask),
         _bias(bias),
-        plain(lse),
+        plain(norms),
         pad.by_head(pooled),
         scores,
         pad.table(means) if means.numel() else absent(),

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spinecore import _native
 from spinecore.backends import Call, Verdict
 
 _LANES = 16
@@ -95,6 +96,14 @@ class Padding:
         return projection if self.none else self.take_columns(projection.T).T.contiguous()
 
 
+_RUNS = Verdict(True, "vectorised C++ kernel, float32 sums, keys and values never in memory")
+_BASELINE = Verdict(
+    False,
+    "only the baseline instruction set is used here (no AVX2, or SPINECORE_CPU_ISA), and torch "
+    "multiplies faster",
+)
+
+
 def can_run(call: Call) -> Verdict:
     """float32 and bfloat16 of any size but zero; strides that are not dense cost a copy."""
     if call.dtype is not torch.float32 and call.dtype is not torch.bfloat16:
@@ -102,4 +111,9 @@ def can_run(call: Call) -> Verdict:
         return Verdict(False, f"the native kernel computes float32 and bfloat16, not {dtype}")
     if 0 in call.shape:
         return Verdict(False, "x has no elements, there is nothing to vectorise")
-    return Verdict(True, "vectorised C++ kernel, float32 sums, keys and values never in memory")
+    return _RUNS
+
+
+def worthwhile(_call: Call) -> Verdict:
+    """Not on the baseline instruction set."""
+    return _BASELINE if _native.core().selected_isa() == "baseline" else _RUNS

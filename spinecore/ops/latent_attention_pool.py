@@ -3,9 +3,10 @@
     P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias)   over unmasked tokens, one softmax a head
     y = concat_heads(P (x wv)) wo
 
-The operator ``torch.ops.spinecore.latent_attention_pool`` also returns, for its backward, the log-sum-exp of
-the scores (P = exp(scores - lse)) and the pooled values before wo; with ``keep`` also scores (B, N, heads R)
-and means P x (heads, B, R, D), which spare the native backward a third of its work.
+The operator ``torch.ops.spinecore.latent_attention_pool`` also returns, for its backward, norms (2, B, heads,
+R), the largest score of a row and the sum of exponentials below it (P = exp(scores - norms[0]) / norms[1];
+a log-sum-exp of large scores would lose digits of P), and the pooled values before wo; with ``keep`` also
+scores (B, N, heads R) and means P x (heads, B, R, D), which spare the native backward a third of its work.
 """
 
 # ruff: noqa: ARG001, D417 - the parts of one operator share one argument list; like arguments are described
@@ -30,7 +31,7 @@ from spinecore.ops._attention import (
     kept_tokens,
     masked_softmax,
 )
-from spinecore.ops._latent_native import can_run
+from spinecore.ops._latent_native import can_run, worthwhile
 from spinecore.ops._shared import accumulation_dtype, check_shape, fail_dtype
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
@@ -124,14 +125,14 @@ def _check(
 def _weights(
     x: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, heads: int, mask: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """P (B, heads, R, N), log-sum-exp (B, heads, R), the queries and keys they came from, and the scores."""
+    """P (B, heads, R, N), norms (2, B, heads, R), the queries and keys they came from, and the scores."""
     queries = heads_first(latents @ wq, heads)
     keys = heads_first(x @ wk, heads)
     scores = queries @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
     if bias is not None:
         scores = scores + (bias if bias.dim() == 2 else bias[:, None]).to(scores.dtype)
-    weights, lse = masked_softmax(keep_logits(scores, None if mask is None else mask[:, None, None, :]))
-    return weights, lse, queries, keys, scores
+    weights, norms = masked_softmax(keep_logits(scores, None if mask is None else mask[:, None, None, :]))
+    return weights, norms, queries, keys, scores
 
 
 def _widen(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
@@ -154,14 +155,14 @@ def _reference(
     dtype = accumulation_dtype(x.dtype)
     wide, latents, wq, wk, wv, wo = _widen(dtype, x, latents, wq, wk, wv, wo)
     wide = kept_tokens(wide, mask)
-    weights, lse, _, _, scores = _weights(wide, latents, wq, wk, heads, mask, bias)
+    weights, norms, _, _, scores = _weights(wide, latents, wq, wk, heads, mask, bias)
     pooled = heads_last(weights @ heads_first(wide @ wv, heads)).contiguous()
     y = (pooled @ wo).to(x.dtype).contiguous()
     if not keep:
-        return y, lse.contiguous(), pooled, wide.new_empty(0), wide.new_empty(0)
+        return y, norms.contiguous(), pooled, wide.new_empty(0), wide.new_empty(0)
     kept = kept_tokens(scores.permute(0, 3, 1, 2).flatten(2), mask).contiguous()
     means = torch.einsum("bhrn,bnd->hbrd", weights, wide).contiguous()
-    return y, lse.contiguous(), pooled, kept, means
+    return y, norms.contiguous(), pooled, kept, means
 
 
 def _fake(
@@ -183,7 +184,7 @@ def _fake(
 
     kept = ((batch, tokens, heads * rows), (heads, batch, rows, width)) if keep else ((0,), (0,))
     y = x.new_empty((batch, rows, width))
-    return y, new(batch, heads, rows), new(batch, rows, width), new(*kept[0]), new(*kept[1])
+    return y, new(2, batch, heads, rows), new(batch, rows, width), new(*kept[0]), new(*kept[1])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -209,12 +210,12 @@ def _backward_reference(
     heads: int,
     mask: Tensor | None,
     bias: Tensor | None,
-    lse: Tensor,
+    norms: Tensor,
     pooled: Tensor,
     scores: Tensor,
     means: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Gradients of x, latents, wq, wk, wv, wo, bias; the last has no elements without a bias. lse,
+    """Gradients of x, latents, wq, wk, wv, wo, bias; the last has no elements without a bias. norms,
     pooled, scores and means serve fused backends.
     """
     dtype = accumulation_dtype(x.dtype)
@@ -258,13 +259,13 @@ def _backward_fake(
     heads: int,
     mask: Tensor | None,
     bias: Tensor | None,
-    lse: Tensor,
+    norms: Tensor,
     pooled: Tensor,
     scores: Tensor,
     means: Tensor,
 ) -> tuple[Tensor, ...]:
     parameters = (latents.shape, wq.shape, wk.shape, wv.shape, wo.shape, (0,) if bias is None else bias.shape)
-    return x.new_empty(x.shape), *(lse.new_empty(shape) for shape in parameters)
+    return x.new_empty(x.shape), *(norms.new_empty(shape) for shape in parameters)
 
 
 def _call(x: Tensor, latents: Tensor, *rest: Any) -> backends.Call:
@@ -323,7 +324,7 @@ SPEC = OpSpec(
     setup_context=_setup_context,
     backward=_backward,
     backward_schema=(
-        f"(Tensor x, Tensor dy, {_ARGUMENTS}, Tensor? mask, Tensor? bias, Tensor lse, Tensor pooled, "
+        f"(Tensor x, Tensor dy, {_ARGUMENTS}, Tensor? mask, Tensor? bias, Tensor norms, Tensor pooled, "
         "Tensor scores, Tensor means, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, "
         "Tensor)"
     ),
@@ -333,8 +334,8 @@ SPEC = OpSpec(
     autocast={**dict.fromkeys(("x", "latents", "wq", "wk", "wv", "wo"), "lower"), "bias": "float32"},
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_cpu.forward, can_run)},
-    backward_kernels={"cpu": Kernel(_cpu.backward, can_run)},
+    kernels={"cpu": Kernel(_cpu.forward, can_run, worthwhile)},
+    backward_kernels={"cpu": Kernel(_cpu.backward, can_run, worthwhile)},
     equations="P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias); y = concat_heads(P (x wv)) wo",
     source="Jaegle et al. 2021 (Perceiver); Lee et al. 2019 (Set Transformer, PMA)",
 )

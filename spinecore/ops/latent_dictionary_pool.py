@@ -20,7 +20,7 @@ from spinecore import backends
 from spinecore.backends import Kernel
 from spinecore.ops import _latent_dictionary_pool_native as _cpu
 from spinecore.ops._attention import check_tokens, heads_first, heads_last, kept_tokens
-from spinecore.ops._latent_native import can_run
+from spinecore.ops._latent_native import can_run, worthwhile
 from spinecore.ops._shared import accumulation_dtype
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
@@ -232,8 +232,8 @@ SPEC = OpSpec(
     autocast=dict.fromkeys(("x", "dictionary", "wq", "wk", "wv", "wo"), "lower"),
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_cpu.forward, can_run)},
-    backward_kernels={"cpu": Kernel(_cpu.backward, can_run)},
+    kernels={"cpu": Kernel(_cpu.forward, can_run, worthwhile)},
+    backward_kernels={"cpu": Kernel(_cpu.backward, can_run, worthwhile)},
     equations=(
         "P = softmax((x wq)(dictionary wk)^T / sqrt(D / heads)); "
         "y = mean_tokens(concat_heads(P (dictionary wv))) wo"

@@ -12,7 +12,7 @@ struct Shape {
 
 int64_t padded(int64_t size) { return (size + 15) / 16 * 16; }
 
-// y and the log-sum-exps in double; masked tokens hold garbage and must not count.
+// y in double; masked tokens hold garbage and must not count.
 void check(const Shape& s, const std::string& name, const Buffer& x, const Buffer& latents, const Buffer& wq,
            const Buffer& wk, const Buffer& wv, const Buffer& wo, const Buffer& mask, const Buffer& bias,
            const Buffer& y) {
@@ -62,7 +62,7 @@ void run(const Shape& s, bool absorbed, bool masked, bool biased, DType dtype, i
   Buffer latents("latents", {s.rows, d}), wq("wq", {d, inner}), wk("wk", {d, inner}), wv("wv", {d, inner}),
       wo("wo", {inner, d});
   Buffer mask("mask", {masked * s.batch, s.tokens}), bias("bias", {biased, s.rows, s.tokens});
-  Buffer y("y", {s.batch, s.rows, d}), lse("lse", {s.batch, s.heads, s.rows}),
+  Buffer y("y", {s.batch, s.rows, d}), norms("norms", {2, s.batch, s.heads, s.rows}),
       pooled("pooled", {s.batch, s.rows, inner});
   Buffer scores("scores", {kept * s.batch, s.tokens, s.heads * s.rows}),
       means("means", {kept * s.heads, s.batch, s.rows, d});
@@ -80,7 +80,8 @@ void run(const Shape& s, bool absorbed, bool masked, bool biased, DType dtype, i
     }
     for (int64_t i = 0; i < s.batch * s.rows; ++i) dy.set(i * d + c, 0.f);
   }
-  for (Buffer* b : {&y, &lse, &pooled, &scores, &means, &dx, &d_latents, &dwq, &dwk, &dwv, &dwo, &d_bias}) b->poison();
+  for (Buffer* b : {&y, &norms, &pooled, &scores, &means, &dx, &d_latents, &dwq, &dwk, &dwv, &dwo, &d_bias})
+    b->poison();
   for (int64_t i = 0; i < mask.view.numel(); ++i) {
     const bool keep = i % 3 != 1 && i / s.tokens + 1 < s.batch;  // the last sample has no token
     mask.set(i, keep ? 1.f : 0.f);
@@ -88,13 +89,13 @@ void run(const Shape& s, bool absorbed, bool masked, bool biased, DType dtype, i
   }
 
   Status status = latent_attention_pool_forward({x.view, latents.view, wq.view, wk.view, wv.view, wo.view, mask.view,
-                                                 bias.view, y.view, lse.view, pooled.view, scores.view, means.view},
+                                                 bias.view, y.view, norms.view, pooled.view, scores.view, means.view},
                                                 s.heads, 0.25, absorbed);
   require(status.ok(), name + ": " + status.message);
   check(s, name, x, latents, wq, wk, wv, wo, mask, bias, y);
   status = latent_attention_pool_backward(
       {x.view,         dy.view,   latents.view, wq.view,     wk.view,     wv.view,    wo.view,
-       mask.view,      bias.view, lse.view,     pooled.view, scores.view, means.view, dx.view,
+       mask.view,      bias.view, norms.view,   pooled.view, scores.view, means.view, dx.view,
        d_latents.view, dwq.view,  dwk.view,     dwv.view,    dwo.view,    d_bias.view},
       s.heads, 0.25);
   require(status.ok(), name + ": " + status.message);

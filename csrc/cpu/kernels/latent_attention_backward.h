@@ -1,4 +1,4 @@
-// Latent attention pooling, backward: P is taken again from the scores and their log-sum-exp.
+// Latent attention pooling, backward: P is taken again from the scores and their norms.
 //
 //   dP = dO x'^T,  dS = P (dP - rowsum(P dP)),  with x' the values
 //
@@ -16,7 +16,7 @@ namespace {
 
 // ---- before the tokens --------------------------------------------------------------------------------------------
 // The gradient of the pooled values, both ways round; what it gives for wo; rowsum(P dP) of every score column; and the
-// log-sum-exps as the exponentials want them: a row without tokens has none, and no weights.
+// norms as the exponentials want them: a row without tokens has no weights, and neither has padding.
 inline bool prepare_gradients(const LatentAttentionBackward& a) {
   const auto& g = a.geometry;
   float* w = a.workspace;
@@ -34,15 +34,19 @@ inline bool prepare_gradients(const LatentAttentionBackward& a) {
   });
   for (int64_t b = 0; b < g.batch; ++b) {
     transpose(d_pooled_t + b * step, row, g.inner, g.rows, d_pooled + b * g.rows * g.inner, g.inner);
-    float *delta = w + a.space.delta + b * g.columns, *lse = w + a.space.log_sums + b * g.columns;
+    float *delta = w + a.space.delta + b * g.columns, *tops = w + a.space.tops + b * g.columns,
+          *inverses = w + a.space.inverses + b * g.columns;
     fill(delta, 0.f, g.columns);
-    fill(lse, -minus_infinity, g.columns);
+    fill(tops, -minus_infinity, g.columns);
+    fill(inverses, 0.f, g.columns);
     for (int64_t h = 0; h < g.heads; ++h) {
       for (int64_t r = 0; r < g.rows; ++r) {
         const int64_t at = (b * g.rows + r) * g.inner + h * g.head;
-        const float sum = a.lse[(b * g.heads + h) * g.rows + r];
+        const float* top = a.norms + (b * g.heads + h) * g.rows + r;
+        const float sum = top[g.batch * g.heads * g.rows];
         delta[h * g.head_columns + r] = dot(a.pooled + at, d_pooled + at, g.head);
-        if (sum != minus_infinity) lse[h * g.head_columns + r] = sum;
+        tops[h * g.head_columns + r] = *top;
+        inverses[h * g.head_columns + r] = sum == 0.f ? 0.f : 1.f / sum;
       }
     }
   }
@@ -87,8 +91,8 @@ inline bool prepare_backward(const LatentAttentionBackward& a) {
 // ---- one split of one sample --------------------------------------------------------------------------------------
 struct BackwardUnit {
   int64_t sample;
-  const float *delta, *lse;  // of the sample
-  float* sums;               // of the slot
+  const float *delta, *tops, *inverses;  // of the sample
+  float* sums;                           // of the slot
   float *tokens, *d_scores, *weights, *rest;
   int64_t row;  // of d_scores and weights
   float *d_tokens, *d_tokens_memory;
@@ -106,7 +110,8 @@ struct BackwardUnit {
   void set_sample(const LatentAttentionBackward& a, int64_t index) {
     sample = index;
     delta = a.workspace + a.space.delta + index * a.geometry.columns;
-    lse = a.workspace + a.space.log_sums + index * a.geometry.columns;
+    tops = a.workspace + a.space.tops + index * a.geometry.columns;
+    inverses = a.workspace + a.space.inverses + index * a.geometry.columns;
   }
 };
 
@@ -114,7 +119,9 @@ struct BackwardUnit {
 inline void weights_of_scores(const Geometry& g, const BackwardUnit& u, int64_t count) {
   for (int64_t n = 0; n < count; ++n) {
     float* row = u.weights + n * u.row;
-    for (int64_t i = 0; i < g.columns; i += lanes) store(row + i, exp_nonpositive(load(row + i) - load(u.lse + i)));
+    for (int64_t i = 0; i < g.columns; i += lanes) {
+      store(row + i, exp_nonpositive(load(row + i) - load(u.tops + i)) * load(u.inverses + i));
+    }
   }
 }
 

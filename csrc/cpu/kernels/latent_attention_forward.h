@@ -111,7 +111,7 @@ void forward_unit(const LatentAttentionForward& a, int64_t sample, int64_t split
 }
 
 // The splits of one sample and head into means: row r to `to` + r * to_row.
-inline void merge_splits(const LatentAttentionForward& a, int64_t unit, int64_t head, float* lse, float* to,
+inline void merge_splits(const LatentAttentionForward& a, int64_t unit, int64_t head, float* norms, float* to,
                          int64_t to_row) {
   const auto& g = a.geometry;
   const int64_t length = g.absorbed ? g.padded : g.head;
@@ -122,7 +122,8 @@ inline void merge_splits(const LatentAttentionForward& a, int64_t unit, int64_t 
     for (int64_t i = 0; i < g.splits; ++i) most = top[i * g.columns] > most ? top[i * g.columns] : most;
     const float base = most == minus_infinity ? 0.f : most;
     for (int64_t i = 0; i < g.splits; ++i) sum += __builtin_expf(top[i * g.columns] - base) * total[i * g.columns];
-    lse[r] = sum == 0.f ? minus_infinity : base + __builtin_logf(sum);
+    norms[r] = base;
+    norms[g.batch * g.heads * g.rows + r] = sum;
     bool written = false;
     for (int64_t i = 0; i < g.splits; ++i) {
       const float* sums = a.workspace + a.space.sums + (column + i * g.columns) * length;
@@ -152,11 +153,12 @@ bool forward_group(const LatentAttentionForward& a, int64_t first, int64_t count
   done &= parallel_for(0, count * g.heads, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t sample = i / g.heads, h = i % g.heads;
-      float* lse = a.lse + ((first + sample) * g.heads + h) * g.rows;
+      float* norms = a.norms + ((first + sample) * g.heads + h) * g.rows;
       if (g.absorbed) {
-        merge_splits(a, sample * g.splits, h, lse, means + (h * samples + from + sample) * g.rows * g.padded, g.padded);
+        merge_splits(a, sample * g.splits, h, norms, means + (h * samples + from + sample) * g.rows * g.padded,
+                     g.padded);
       } else {
-        merge_splits(a, sample * g.splits, h, lse, a.pooled + (first + sample) * g.rows * g.inner + h * g.head,
+        merge_splits(a, sample * g.splits, h, norms, a.pooled + (first + sample) * g.rows * g.inner + h * g.head,
                      g.inner);
       }
     }

@@ -31,7 +31,7 @@ struct LatentAttentionForwardSpace {
 };
 struct LatentAttentionBackwardSpace {
   int64_t queries, queries_t, keys_t, packed, packed_values, both_t;  // shared
-  int64_t dy_t, d_pooled_t, d_pooled, delta, log_sums, d_queries, d_queries_t, d_latents_t;
+  int64_t dy_t, d_pooled_t, d_pooled, delta, tops, inverses, d_queries, d_queries_t, d_latents_t;
   int64_t values_t;                       // absorbed values of every head, sample and row
   int64_t d_pooled_row, d_pooled_sample;  // strides of d_pooled_t and values_t
   int64_t sums, sums_each;                // each
@@ -55,7 +55,7 @@ struct LatentAttentionForward {
   const void* x;
   const float* bias;    // (rows, tokens) of a sample, or none
   int64_t bias_sample;  // from one sample to the next; 0: shared
-  float *y, *lse, *pooled;
+  float *y, *norms, *pooled;
   float *scores, *means;  // kept for the backward, or none
   float* workspace;
 };
@@ -68,7 +68,7 @@ struct LatentAttentionBackward {
   const void* x;
   const float* bias;
   int64_t bias_sample;
-  const float *dy, *lse, *pooled, *scores, *means;
+  const float *dy, *norms, *pooled, *scores, *means;
   void* dx;
   float *d_latents, *dwq, *dwk, *dwv, *dwo;
   float* d_bias;  // (batch, rows, tokens), or none
@@ -89,13 +89,14 @@ const LatentAttentionKernels& latent_attention_pool_kernels();
 //
 // x, dx (B, N, D) float32 or bfloat16; the rest is float32, with d and D padded to multiples of 16: latents,
 // d_latents (R, D); wq, wk, wv and their gradients (D, heads * d); wo, dwo (heads * d, D); mask (B, N); bias (1 or B,
-// R, N), d_bias (B, R, N); y, dy (B, R, D); lse (B, heads, R); pooled (B, R, heads * d); scores (B, N, heads * R);
-// means (heads, B, R, D). Where tokens are masked, scores, dx and d_bias are zero.
+// R, N), d_bias (B, R, N); y, dy (B, R, D); norms (2, B, heads, R), largest scores and sums of exponentials below;
+// pooled (B, R, heads * d); scores (B, N, heads * R); means (heads, B, R, D). Where tokens are masked, scores, dx and
+// d_bias are zero.
 struct LatentAttentionForwardViews {
-  TensorView x, latents, wq, wk, wv, wo, mask, bias, y, lse, pooled, scores, means;
+  TensorView x, latents, wq, wk, wv, wo, mask, bias, y, norms, pooled, scores, means;
 };
 struct LatentAttentionBackwardViews {
-  TensorView x, dy, latents, wq, wk, wv, wo, mask, bias, lse, pooled, scores, means;
+  TensorView x, dy, latents, wq, wk, wv, wo, mask, bias, norms, pooled, scores, means;
   TensorView dx, d_latents, dwq, dwk, dwv, dwo, d_bias;
 };
 Status latent_attention_pool_forward(const LatentAttentionForwardViews& views, int64_t heads, double scale,

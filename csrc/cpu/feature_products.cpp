@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t few_tiles = 10;     // with so few, threads share the sum and not the tiles
 constexpr int64_t least_slab = 1024;  // terms of a sum worth tiles of their own
-constexpr int64_t most_slabs = 8, most_units = 16;
+constexpr int64_t most_slabs = 8;
 
 int64_t pieces(int64_t length, int64_t piece) { return (length + piece - 1) / piece; }
 
@@ -26,7 +26,7 @@ TileGrid tile_grid(int64_t rows, int64_t columns, int64_t depth, bool symmetric)
   g.slab_depth = std::max<int64_t>(pieces(pieces(depth, wanted), depth_block), 1) * depth_block;
   g.slabs = std::max<int64_t>(pieces(depth, g.slab_depth), 1);
   const int64_t panels = g.row_panels + (symmetric ? 0 : g.column_panels);
-  g.packed_size = g.slabs * panels * depth_block * feature_panel;
+  g.packed_size = g.slabs * panels * packed_panel;
   g.tiles_size = g.slabs * g.tiles * feature_panel * feature_panel;
   return g;
 }
@@ -39,12 +39,9 @@ StripGrid strip_grid(int64_t rows, int64_t depth, int64_t columns, bool pack_lef
   g.pack_left = pack_left;
   g.strips = pieces(columns, feature_panel);
   g.row_blocks = pieces(rows, row_block);
-  g.units = std::min(pack_left ? g.row_blocks : g.strips, most_units);
   g.left_stride = depth + 16;  // no multiple of a page, where the sets of the caches collide
-  g.packed_size = pack_left ? g.strips * depth * feature_panel : 0;
-  // Row by row: a block of packed rows. Strip by strip: the packed strip, and all rows of the result in it.
   g.scratch = pack_left ? row_block * g.left_stride : (depth + rows) * feature_panel;
-  g.workspace = g.packed_size + g.units * g.scratch;
+  g.workspace = pack_left ? g.strips * depth * feature_panel : 0;
   return g;
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from spinecore.nn.conv import Conv3x3
 from spinecore.nn.decorrelation import CovarianceLoss, CrossCovarianceLoss, OrthogonalityLoss
+from spinecore.nn.distributed_decorrelation import distributed_covariance_penalty
 from spinecore.nn.latent import LatentAttentionPool, LatentDictionaryPool
 from spinecore.nn.recurrent import RecurrentResidualConv
 from spinecore.nn.scse import SCSEGate
@@ -19,4 +20,5 @@ __all__ = [
     "OrthogonalityLoss",
     "RecurrentResidualConv",
     "SCSEGate",
+    "distributed_covariance_penalty",
 ]

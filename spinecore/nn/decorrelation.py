@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from spinecore import ops
+from spinecore.nn.distributed_decorrelation import distributed_covariance_penalty
 
 
 class CovarianceLoss(nn.Module):
@@ -16,6 +18,8 @@ class CovarianceLoss(nn.Module):
         gamma: The standard deviation the hinge asks for.
         eps: Added to the variance under the root.
         backend: Backend asked for by name; None takes the best that can run.
+        process_group: The batch is that of all processes of this group
+            (:func:`spinecore.nn.distributed_covariance_penalty`, which has no backends); None: of this one.
 
     Shapes: (B, D), optional mask (B,) -> scalar.
 
@@ -29,14 +33,20 @@ class CovarianceLoss(nn.Module):
         eps: float = 1e-4,
         *,
         backend: str | None = None,
+        process_group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
         self.covariance_weight, self.variance_weight = covariance_weight, variance_weight
-        self.gamma, self.eps, self.backend = gamma, eps, backend
+        self.gamma, self.eps, self.backend, self.process_group = gamma, eps, backend, process_group
 
     def forward(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss of one batch of features."""
-        off_diagonal, hinge = ops.covariance_penalty(z, mask, self.gamma, self.eps, backend=self.backend)
+        if self.process_group is None:
+            off_diagonal, hinge = ops.covariance_penalty(z, mask, self.gamma, self.eps, backend=self.backend)
+        else:
+            off_diagonal, hinge = distributed_covariance_penalty(
+                z, mask, self.gamma, self.eps, process_group=self.process_group
+            )
         return self.covariance_weight * off_diagonal + self.variance_weight * hinge
 
 

@@ -180,7 +180,7 @@ def _backward_reference(
     else:
         gradient.diagonal().copy_(slope)
         dz = centred @ gradient
-    dz = dz * (2 / divisor)
+    dz = dz * 2 / divisor  # with a mask an integer tensor, of which 2 / divisor would be float32
     result: Tensor = dz.to(z.dtype).contiguous()
     return result
 

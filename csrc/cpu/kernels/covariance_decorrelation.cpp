@@ -39,22 +39,19 @@ bool forward(const CovarianceForward& a) {
   double squares = 0.;
   if (g.gram) {
     done &= column_squares(z, 1. / count.divisor, partial, variance);
-    const auto pack = [&](int64_t panel, int64_t begin, int64_t terms, float* to) {
-      pack_transposed(z, panel * feature_panel, begin, terms, 1.f, to);
-    };
-    done &= tile_sums(g.tiles, pack, packed, tiles);
+    done &= tile_sums(g.tiles, PackTransposed{z, g.tiles.row_panels}, packed, tiles);
     done &= finish_tiles(g.tiles, tiles, {scale, a.kept, false}, partial, &squares);
     for (int64_t c = 0; c < g.width; ++c)
       squares -= static_cast<double>(variance[c]) * static_cast<double>(variance[c]);
   } else {
     // Variances are summed apart: the tiles' own sums are longer chains in float32.
     float* sums = partial + 2 * g.tiles.tiles;
-    const auto pack = [&](int64_t panel, int64_t begin, int64_t terms, float* to) {
+    const auto add_squares = [&](int64_t panel, int64_t begin, int64_t terms, const float* strip) {
       const int64_t column = panel * feature_panel;
-      pack_strip(z, column, begin, terms, 1.f, to);
-      strip_squares(to, terms, smaller(feature_panel, g.width - column), sums + begin / depth_block * g.width + column);
+      float* to = sums + begin / depth_block * g.width + column;
+      strip_squares(strip, terms, smaller(feature_panel, g.width - column), to);
     };
-    done &= tile_sums(g.tiles, pack, packed, tiles);
+    done &= tile_sums(g.tiles, PackStrips{z, z, true, g.tiles.row_panels}, packed, tiles, add_squares);
     sum_partials(sums, (g.rows + depth_block - 1) / depth_block, g.width, 1. / count.divisor, variance);
     done &= finish_tiles(g.tiles, tiles, {scale, a.kept, true}, partial, &squares);
   }
@@ -111,7 +108,7 @@ bool backward_of(const CovarianceBackward& a) {
       });
     }
   };
-  return multiply_strips(g.strips, a.kept, z, factor, put, a.workspace);
+  return multiply_strips(g.strips, a.kept, z, factor, put);
 }
 
 bool backward(const CovarianceBackward& a) { return a.half ? backward_of<BFloat16>(a) : backward_of<float>(a); }

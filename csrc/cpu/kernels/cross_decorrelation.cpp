@@ -33,11 +33,8 @@ double divisor(const CrossGeometry& g) { return g.normalise || g.rows < 3 ? 1. :
 
 bool gram_of(const TileGrid& grid, const Features& f, float scale, float* to, float* packed, float* tiles,
              float* partial) {
-  const auto pack = [&](int64_t panel, int64_t begin, int64_t terms, float* panel_to) {
-    pack_transposed(f, panel * feature_panel, begin, terms, 1.f, panel_to);
-  };
   double unused = 0.;
-  const bool done = tile_sums(grid, pack, packed, tiles);
+  const bool done = tile_sums(grid, PackTransposed{f, grid.row_panels}, packed, tiles);
   return finish_tiles(grid, tiles, {scale, to, false}, partial, &unused) && done;
 }
 
@@ -83,12 +80,7 @@ bool forward(const CrossForward& call) {
     done &= sum_of_products(call.kept, other, g.rows, partial, &squares);
     if (squares < 0.) squares = 0.;
   } else {
-    const auto pack = [&](int64_t panel, int64_t begin, int64_t terms, float* to) {
-      const bool left = panel < g.tiles.row_panels;
-      const int64_t column = (left ? panel : panel - g.tiles.row_panels) * feature_panel;
-      pack_strip(left ? pair.a : pair.b, column, begin, terms, 1.f, to);
-    };
-    done &= tile_sums(g.tiles, pack, packed, tiles);
+    done &= tile_sums(g.tiles, PackStrips{pair.a, pair.b, false, g.tiles.row_panels}, packed, tiles);
     done &= finish_tiles(g.tiles, tiles, {scale, call.kept, false}, partial, &squares);
   }
   *call.penalty = static_cast<float>(squares / (static_cast<double>(g.width_a) * static_cast<double>(g.width_b)));
@@ -100,7 +92,7 @@ template <class T>
 bool gradient_of(const CrossBackward& call, const StripGrid& grid, const Features& own, const Features& other,
                  bool transposed, const float* norms, T* to) {
   const auto& g = call.geometry;
-  float *partial = call.workspace, *scratch = partial + g.partial_size + 2 * g.rows, *wide = scratch + grid.workspace;
+  float *partial = call.workspace, *right = partial + g.partial_size + 2 * g.rows, *wide = right + grid.workspace;
   const auto elements = static_cast<double>(g.width_a) * static_cast<double>(g.width_b);
   const auto factor = static_cast<float>(2. * static_cast<double>(*call.grad) / (elements * divisor(g)));
   const auto product = [&](auto* result) {
@@ -109,7 +101,7 @@ bool gradient_of(const CrossBackward& call, const StripGrid& grid, const Feature
     };
     if (g.gram) {
       const float* gram = transposed ? call.kept + g.rows * g.rows : call.kept;  // of the other batch
-      return multiply_strips(grid, gram, own, factor, put, scratch);
+      return multiply_strips(grid, gram, own, factor, put);
     }
     const Features kept{call.kept, false, g.width_a, g.width_b, nullptr, nullptr};
     const auto pack = [&](int64_t strip, float* panel) {
@@ -119,7 +111,7 @@ bool gradient_of(const CrossBackward& call, const StripGrid& grid, const Feature
         pack_strip(kept, strip * feature_panel, 0, g.width_a, factor, panel);
       }
     };
-    return multiply_rows(grid, other, pack, put, scratch);
+    return multiply_rows(grid, other, pack, put, right);
   };
   if (!g.normalise) return product(to);
   Features centred = own;

@@ -66,39 +66,50 @@ SPINECORE_INLINE void exchange_all(Vec (&block)[lanes]) {
 SPINECORE_INLINE void transpose(Vec (&block)[lanes]) { exchange_all<1>(block); }
 
 // ---- packing ------------------------------------------------------------------------------------------------------
+// to[c] = factor * (from[c] - mean[column + c]), c < width.
+template <class T>
+SPINECORE_INLINE void centre_row(const T* from, const Features& f, int64_t column, int64_t width, float factor,
+                                 float* to) {
+  if (f.mean == nullptr) {
+    each_vector(width, [&](int64_t c, auto access) { access.put(to + c, access.get(from + c) * factor); });
+    return;
+  }
+  const float *mean = f.mean + column, *rest = f.mean_rest() + column;
+  each_vector(width, [&](int64_t c, auto access) {
+    access.put(to + c, (access.get(from + c) - access.get(mean + c) - access.get(rest + c)) * factor);
+  });
+}
+
 // to[r * feature_panel + c] = factor * f[begin + r][column + c], zero beyond the width.
 template <class T>
-void pack_strip_of(const T* data, const Features& f, int64_t column, int64_t begin, int64_t rows, float factor,
-                   float* to) {
+SPINECORE_INLINE void pack_row(const T* data, const Features& f, int64_t row, int64_t column, float factor, float* to) {
   const int64_t width = smaller(feature_panel, f.width - column);
-  float mean[feature_panel] = {}, rest[feature_panel] = {};
-  if (f.mean != nullptr) {
-    for (int64_t c = 0; c < width; ++c) {
-      mean[c] = f.mean[column + c];
-      rest[c] = f.mean_rest()[column + c];
-    }
-  }
-  data += begin * f.width + column;
-  for (int64_t r = 0; r < rows; ++r, data += f.width, to += feature_panel) {
-    const float scale = f.row_scale(begin + r);
-    if (scale == 0.f || width < feature_panel) fill_zero(to, feature_panel);
-    if (scale == 0.f) continue;
-    const Vec by = splat(factor * scale);
-    if (width == feature_panel) {
-#pragma GCC unroll 16
-      for (int64_t c = 0; c < feature_panel; c += lanes) {
-        store(to + c, (load(data + c) - load(mean + c) - load(rest + c)) * by);
-      }
-    } else {
-      each_vector(width, [&](int64_t c, auto access) {
-        access.put(to + c, (access.get(data + c) - load(mean + c) - load(rest + c)) * by);
-      });
-    }
+  const float scale = f.row_scale(row);
+  if (scale == 0.f || width < feature_panel) fill_zero(to, feature_panel);
+  if (scale == 0.f) return;
+  const T* from = data + row * f.width + column;
+  if (width == feature_panel) {
+    centre_row(from, f, column, feature_panel, factor * scale, to);
+  } else {
+    centre_row(from, f, column, width, factor * scale, to);
   }
 }
 
 inline void pack_strip(const Features& f, int64_t column, int64_t begin, int64_t rows, float factor, float* to) {
-  with_elements(f, [&](auto* data) { pack_strip_of(data, f, column, begin, rows, factor, to); });
+  with_elements(f, [&](auto* data) {
+    for (int64_t r = 0; r < rows; ++r) pack_row(data, f, begin + r, column, factor, to + r * feature_panel);
+  });
+}
+
+// The same for all strips, `strip_size` apart: whole rows are read, in the order in which they lie.
+inline void pack_strips(const Features& f, int64_t begin, int64_t rows, int64_t strip_size, float* to) {
+  with_elements(f, [&](auto* data) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t column = 0, i = 0; column < f.width; column += feature_panel, ++i) {
+        pack_row(data, f, begin + r, column, 1.f, to + i * strip_size + r * feature_panel);
+      }
+    }
+  });
 }
 
 // to[c] = sum of squares over the rows of a packed strip, c < width, in blocks like those of column_sums.
@@ -163,69 +174,63 @@ inline void pack_transposed(const Features& f, int64_t first, int64_t column, in
 }
 
 // to[r * stride + c] = f[begin + r][c]
-template <class T>
-void pack_rows_of(const T* data, const Features& f, int64_t begin, int64_t rows, int64_t stride, float* to) {
-  data += begin * f.width;
-  for (int64_t r = 0; r < rows; ++r, data += f.width, to += stride) {
-    const float scale = f.row_scale(begin + r);
-    if (scale == 0.f) {
-      fill_zero(to, f.width);
-    } else if (f.mean == nullptr) {
-      each_vector(f.width, [&](int64_t c, auto access) { access.put(to + c, access.get(data + c) * scale); });
-    } else {
-      each_vector(f.width, [&](int64_t c, auto access) {
-        access.put(to + c, (access.get(data + c) - access.get(f.mean + c) - access.get(f.mean_rest() + c)) * scale);
-      });
-    }
-  }
-}
-
 inline void pack_rows(const Features& f, int64_t begin, int64_t rows, int64_t stride, float* to) {
-  with_elements(f, [&](auto* data) { pack_rows_of(data, f, begin, rows, stride, to); });
+  with_elements(f, [&](auto* data) {
+    for (int64_t r = 0; r < rows; ++r, to += stride) {
+      const float scale = f.row_scale(begin + r);
+      if (scale == 0.f) {
+        fill_zero(to, f.width);
+      } else {
+        centre_row(data + (begin + r) * f.width, f, 0, f.width, scale, to);
+      }
+    }
+  });
 }
 
 // ---- statistics of columns ----------------------------------------------------------------------------------------
 enum class Sum { deviations, squares };  // of value - origin, or ((value - mean) * scale)^2
 
-// Sums over the rows that count. `from` is the origin, or the mean in its two parts.
-template <Sum what, int vectors, class Access, class T>
-SPINECORE_INLINE void column_sums_strip(const T* data, const Features& f, const float* from, int64_t begin, int64_t end,
-                                        int64_t column, Access access, float* partial) {
-  constexpr bool squares = what == Sum::squares;
-  Vec mean[vectors], rest[vectors], total[vectors];
-#pragma GCC unroll 16
-  for (int j = 0; j < vectors; ++j) {
-    mean[j] = access.get(from + column + j * lanes);
-    rest[j] = squares ? access.get(from + f.width + column + j * lanes) : Vec{};
-    total[j] = Vec{};
-  }
-  for (int64_t r = begin; r < end; ++r) {
-    const float scale = f.row_scale(r);
-    if (scale == 0.f) continue;
-#pragma GCC unroll 16
-    for (int j = 0; j < vectors; ++j) {
-      Vec value = access.get(data + r * f.width + column + j * lanes) - mean[j];
-      if constexpr (squares) {
-        value = (value - rest[j]) * scale;
+// to[c] = sum of what `rows` rows hold; `from` is the origin, or the mean in its two parts.
+template <Sum what, int rows, class T>
+SPINECORE_INLINE void add_rows(const T* const (&row)[rows], const float (&scale)[rows], const float* from,
+                               int64_t width, float* to) {
+  each_vector(width, [&](int64_t c, auto access) {
+    const Vec mean = access.get(from + c);
+    Vec total = access.get(to + c);
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; ++i) {
+      Vec value = access.get(row[i] + c) - mean;
+      if constexpr (what == Sum::squares) {
+        value = (value - access.get(from + width + c)) * scale[i];
         value = value * value;
       }
-      total[j] += value;
+      total += value;
     }
-  }
-#pragma GCC unroll 16
-  for (int j = 0; j < vectors; ++j) access.put(partial + column + j * lanes, total[j]);
+    access.put(to + c, total);
+  });
 }
 
+// Rows that do not count are left out; the others are read four at a time, in the order in which they lie.
 template <Sum what, class T>
 void column_sums_of(const T* data, const Features& f, const float* from, int64_t begin, int64_t end, float* partial) {
-  constexpr int vectors = 4;
-  int64_t column = 0;
-  for (; column + vectors * lanes <= f.width; column += vectors * lanes) {
-    column_sums_strip<what, vectors>(data, f, from, begin, end, column, Whole{}, partial);
+  fill_zero(partial, f.width);
+  const T* row[4];
+  float scale[4];
+  int count = 0;
+  for (int64_t r = begin; r < end; ++r) {
+    scale[count] = f.row_scale(r);
+    if (scale[count] == 0.f) continue;
+    row[count++] = data + r * f.width;
+    if (count == 4) {
+      add_rows<what>(row, scale, from, f.width, partial);
+      count = 0;
+    }
   }
-  each_vector(f.width - column, [&](int64_t c, auto access) {
-    column_sums_strip<what, 1>(data, f, from, begin, end, column + c, access, partial);
-  });
+  for (int i = 0; i < count; ++i) {
+    const T* const one[1] = {row[i]};
+    const float by[1] = {scale[i]};
+    add_rows<what>(one, by, from, f.width, partial);
+  }
 }
 
 inline int64_t sum_blocks(const Features& f) { return (f.rows + sum_rows_block - 1) / sum_rows_block; }

@@ -2,6 +2,7 @@
 // columns), in tiles of row_block x feature_panel that an epilogue takes over. In the namespace of the instruction set.
 #pragma once
 
+#include "spinecore/scratch.h"
 #include "tile_products.h"
 
 namespace spinecore {
@@ -12,71 +13,71 @@ namespace {
 // beforehand. put(row, rows, column, columns, tile) gets every finished tile, row_block x feature_panel.
 template <class Pack, class Put>
 [[nodiscard]] bool multiply_rows(const StripGrid& g, const Features& left, const Pack& pack, const Put& put,
-                                 float* workspace) {
-  float* right = workspace;
-  float* scratch = workspace + g.packed_size;
-  const int64_t strips = g.strips, blocks = g.row_blocks, stride = g.left_stride;
-  bool done = parallel_for(0, strips, product_grain(16 * g.depth * feature_panel), [&](int64_t first, int64_t last) {
+                                 float* right) {
+  bool done = parallel_for(0, g.strips, product_grain(16 * g.depth * feature_panel), [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) pack(i, right + i * g.depth * feature_panel);
   });
-  const int64_t work = (1 + blocks / (g.units + 1)) * row_block * g.columns * g.depth;
-  done &= parallel_for(0, g.units, product_grain(work), [&](int64_t first, int64_t last) {
+  bool failed = false;
+  const int64_t grain = product_grain(row_block * g.columns * g.depth);
+  done &= parallel_for(0, g.row_blocks, grain, [&](int64_t first, int64_t last) {
+    float* packed = thread_scratch(g.scratch);
+    if (packed == nullptr) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
     float tile[row_block * feature_panel];
-    for (int64_t unit = first; unit < last; ++unit) {
-      float* packed = scratch + unit * g.scratch;
-      for (int64_t block = blocks * unit / g.units; block < blocks * (unit + 1) / g.units; ++block) {
-        const int64_t row = block * row_block, rows = smaller(row_block, g.rows - row);
-        pack_rows(left, row, rows, stride, packed);
-        for (int64_t strip = 0; strip < strips; ++strip) {
-          const int64_t column = strip * feature_panel, columns = smaller(feature_panel, g.columns - column);
-          for (int64_t k = 0; k < g.depth; k += depth_block) {
-            const Product p{smaller(depth_block, g.depth - k),
-                            packed + k,
-                            stride,
-                            1,
-                            right + (strip * g.depth + k) * feature_panel,
-                            feature_panel,
-                            tile,
-                            feature_panel};
-            if (k == 0) {
-              tile_product<false>(rows, columns, p);
-            } else {
-              tile_product<true>(rows, columns, p);
-            }
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t row = block * row_block, rows = smaller(row_block, g.rows - row);
+      pack_rows(left, row, rows, g.left_stride, packed);
+      for (int64_t strip = 0; strip < g.strips; ++strip) {
+        const int64_t column = strip * feature_panel, columns = smaller(feature_panel, g.columns - column);
+        for (int64_t k = 0; k < g.depth; k += depth_block) {
+          const float* panel = right + (strip * g.depth + k) * feature_panel;
+          const Product p{smaller(depth_block, g.depth - k),
+                          packed + k,
+                          g.left_stride,
+                          1,
+                          panel,
+                          feature_panel,
+                          tile,
+                          feature_panel};
+          if (k == 0) {
+            tile_product<false>(rows, columns, p);
+          } else {
+            tile_product<true>(rows, columns, p);
           }
-          put(row, rows, column, columns, tile);
         }
+        put(row, rows, column, columns, tile);
       }
     }
   });
-  return done;
+  return done && !failed;
 }
 
 // `left` (rows, depth) is read as it lies, and strips of `right` are packed one at a time: for few, short rows.
 template <class Put>
 [[nodiscard]] bool multiply_strips(const StripGrid& g, const float* left, const Features& right, float factor,
-                                   const Put& put, float* workspace) {
-  const int64_t strips = g.strips;
-  const int64_t work = (1 + strips / (g.units + 1)) * g.rows * g.depth * feature_panel;
-  return parallel_for(0, g.units, product_grain(work), [&](int64_t first, int64_t last) {
-    for (int64_t unit = first; unit < last; ++unit) {
-      float *packed = workspace + unit * g.scratch, *result = packed + g.depth * feature_panel;
-      for (int64_t strip = strips * unit / g.units; strip < strips * (unit + 1) / g.units; ++strip) {
-        const int64_t column = strip * feature_panel, columns = smaller(feature_panel, g.columns - column);
-        pack_strip(right, column, 0, g.depth, factor, packed);
-        for (int64_t k = 0; k < g.depth; k += depth_block) {
-          const Product p{smaller(depth_block, g.depth - k), left + k,      g.depth, 1,
-                          packed + k * feature_panel,        feature_panel, result,  feature_panel};
-          if (k == 0) {
-            tile_product<false>(g.rows, columns, p);
-          } else {
-            tile_product<true>(g.rows, columns, p);
-          }
+                                   const Put& put) {
+  bool failed = false;
+  const int64_t grain = product_grain(g.rows * g.depth * feature_panel);
+  const bool done = parallel_for(0, g.strips, grain, [&](int64_t first, int64_t last) {
+    float* packed = thread_scratch(g.scratch);
+    if (packed == nullptr) return __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+    float* result = packed + g.depth * feature_panel;
+    for (int64_t strip = first; strip < last; ++strip) {
+      const int64_t column = strip * feature_panel, columns = smaller(feature_panel, g.columns - column);
+      pack_strip(right, column, 0, g.depth, factor, packed);
+      for (int64_t k = 0; k < g.depth; k += depth_block) {
+        const float* panel = packed + k * feature_panel;
+        const Product p{
+            smaller(depth_block, g.depth - k), left + k, g.depth, 1, panel, feature_panel, result, feature_panel};
+        if (k == 0) {
+          tile_product<false>(g.rows, columns, p);
+        } else {
+          tile_product<true>(g.rows, columns, p);
         }
-        put(0, g.rows, column, columns, result);
       }
+      put(0, g.rows, column, columns, result);
     }
   });
+  return done && !failed;
 }
 
 // Writes a finished tile into a matrix (rows, width).

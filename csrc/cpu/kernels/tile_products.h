@@ -49,9 +49,8 @@ void diagonal_product(int64_t side, Product p) {
 template <bool accumulate>
 void add_tile(const TileGrid& g, int64_t tile, int64_t depth, const float* packed, float* to) {
   const TilePlace at(g, tile);
-  const int64_t size = depth_block * feature_panel;
-  const float *left = packed + at.row * size,
-              *right = packed + (g.symmetric ? at.column : g.row_panels + at.column) * size;
+  const float *left = packed + at.row * packed_panel,
+              *right = packed + (g.symmetric ? at.column : g.row_panels + at.column) * packed_panel;
   const Product p{depth, left, 1, feature_panel, right, feature_panel, to, feature_panel};
   const int64_t rows = smaller(feature_panel, g.rows - at.row * feature_panel),
                 columns = smaller(feature_panel, g.columns - at.column * feature_panel);
@@ -62,10 +61,42 @@ void add_tile(const TileGrid& g, int64_t tile, int64_t depth, const float* packe
 // Least number of items worth a thread, for items of so many multiplications.
 inline int64_t product_grain(int64_t multiplications) { return 1 + (int64_t{2} << 20) / (1 + multiplications); }
 
-// tiles[slab][tile][64][64] = sum over the slab. pack(panel, begin, count, to) packs terms begin .. begin + count of
-// one panel: first those of the rows, then, unless the product is symmetric, those of the columns.
-template <class Pack>
-[[nodiscard]] bool tile_sums(const TileGrid& g, const Pack& pack, float* packed, float* tiles) {
+// Packs terms begin .. begin + count of every panel, packed_panel apart: first those of the rows, then, unless the
+// product is symmetric, those of the columns. Strips of features: the terms are rows.
+struct PackStrips {
+  const Features &rows, &columns;
+  bool symmetric;
+  int64_t row_panels;
+
+  int64_t items(int64_t count) const { return (count + sum_rows_block - 1) / sum_rows_block; }
+  void operator()(int64_t item, int64_t begin, int64_t count, float* to) const {
+    const int64_t first = item * sum_rows_block, length = smaller(sum_rows_block, count - first);
+    to += first * feature_panel;
+    pack_strips(rows, begin + first, length, packed_panel, to);
+    if (!symmetric) pack_strips(columns, begin + first, length, packed_panel, to + row_panels * packed_panel);
+  }
+};
+
+// Rows of features: the terms are columns.
+struct PackTransposed {
+  const Features& rows;
+  int64_t row_panels;
+
+  int64_t items(int64_t) const { return row_panels; }
+  void operator()(int64_t item, int64_t begin, int64_t count, float* to) const {
+    pack_transposed(rows, item * feature_panel, begin, count, 1.f, to + item * packed_panel);
+  }
+};
+
+struct NoDiagonal {
+  void operator()(int64_t, int64_t, int64_t, const float*) const {}
+};
+
+// tiles[slab][tile][64][64] = sum over the slab. diagonal(panel, begin, count, packed) gets every packed panel of a
+// symmetric product, while it is in the caches.
+template <class Pack, class Diagonal = NoDiagonal>
+[[nodiscard]] bool tile_sums(const TileGrid& g, const Pack& pack, float* packed, float* tiles,
+                             const Diagonal& diagonal = {}) {
   const int64_t panels = g.row_panels + (g.symmetric ? 0 : g.column_panels);
   bool failed = false;
   const auto note = [&failed](bool done) {
@@ -73,14 +104,15 @@ template <class Pack>
   };
   note(parallel_for(0, g.slabs, 1, [&](int64_t first, int64_t last) {
     for (int64_t slab = first; slab < last; ++slab) {
-      float* mine = packed + slab * panels * depth_block * feature_panel;
+      float* mine = packed + slab * panels * packed_panel;
       float* sums = tiles + slab * g.tiles * tile_elements;
       const int64_t start = slab * g.slab_depth, end = smaller(g.depth, start + g.slab_depth);
       if (start >= end) fill_zero(sums, g.tiles * tile_elements);
       for (int64_t k = start; k < end; k += depth_block) {
-        const int64_t count = smaller(depth_block, end - k);
-        note(parallel_for(0, panels, product_grain(16 * count * feature_panel), [&](int64_t from, int64_t to) {
-          for (int64_t i = from; i < to; ++i) pack(i, k, count, mine + i * depth_block * feature_panel);
+        const int64_t count = smaller(depth_block, end - k), items = pack.items(count);
+        const int64_t elements = count * panels * feature_panel / items;
+        note(parallel_for(0, items, product_grain(16 * elements), [&](int64_t from, int64_t to) {
+          for (int64_t i = from; i < to; ++i) pack(i, k, count, mine);
         }));
         note(parallel_for(0, g.tiles, product_grain(count * tile_elements), [&](int64_t from, int64_t to) {
           for (int64_t i = from; i < to; ++i) {
@@ -89,6 +121,8 @@ template <class Pack>
             } else {
               add_tile<true>(g, i, count, mine, sums + i * tile_elements);
             }
+            const TilePlace at(g, i);
+            if (g.symmetric && at.row == at.column) diagonal(at.row, k, count, mine + at.row * packed_panel);
           }
         }));
       }

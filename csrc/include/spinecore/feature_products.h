@@ -6,10 +6,11 @@
 
 namespace spinecore {
 
-constexpr int64_t feature_panel = 64;   // rows and columns of a tile, columns of a packed panel
-constexpr int64_t depth_block = 256;    // terms of a sum that are packed together
-constexpr int64_t row_block = 96;       // rows of a result that are computed together
-constexpr int64_t sum_rows_block = 32;  // rows summed in float32 before double takes over
+constexpr int64_t feature_panel = 64;  // rows and columns of a tile, columns of a packed panel
+constexpr int64_t depth_block = 256;   // terms of a sum that are packed together
+constexpr int64_t packed_panel = depth_block * feature_panel + 16;  // not all panels in the same sets of the caches
+constexpr int64_t row_block = 96;                                   // rows of a result that are computed together
+constexpr int64_t sum_rows_block = 32;                              // rows summed in float32 before double takes over
 
 // The product sum_k a[k][i] b[k][j], i < rows, j < columns. A symmetric one (b is a) computes its upper triangle. Slabs
 // cut the sum where there are too few tiles for several threads; each has tiles of its own.
@@ -21,13 +22,14 @@ struct TileGrid {
   int64_t packed_size, tiles_size;  // workspaces, in floats
 };
 
-// The product left (rows, depth) * right (depth, columns). Units are what threads share; each has a scratch of its own.
+// The product left (rows, depth) * right (depth, columns).
 struct StripGrid {
   int64_t rows, depth, columns;
   bool pack_left;  // rows of left and all of right are packed; else strips of right alone, and left is read as it lies
-  int64_t strips, row_blocks, units;
-  int64_t left_stride;                      // of packed rows of left
-  int64_t packed_size, scratch, workspace;  // in floats: of right, of one unit, of all
+  int64_t strips, row_blocks;
+  int64_t left_stride;  // of packed rows of left
+  int64_t scratch;      // floats a thread needs: a block of packed rows; or a packed strip and the result in it
+  int64_t workspace;    // floats: all of right, packed
 };
 
 TileGrid tile_grid(int64_t rows, int64_t columns, int64_t depth, bool symmetric);

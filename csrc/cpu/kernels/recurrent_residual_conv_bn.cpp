@@ -49,6 +49,7 @@ template <class T, bool add_first>
 struct StoreAndSum {
   Image<T> z;
   const T* first;
+  bool streamed;
   Tile start;  // of the chunk
   float *pilot, *sums, *squares;
 
@@ -58,7 +59,7 @@ struct StoreAndSum {
     each_pixel(tile, [&](int i, int j) {
       T* place = to + z.offset(i, j);
       if constexpr (add_first) results[i][j] += access.get(first + (place - z.data));
-      access.put(place, results[i][j]);
+      put_result(access, place, results[i][j], streamed);
       results[i][j] = as_stored<T>(results[i][j]);
     });
     const bool starts = tile.x == start.x && tile.y == start.y && tile.n == start.n;
@@ -119,6 +120,7 @@ bool convolve_step(const RecurrenceForward& a, const WinogradWeights& w, const S
       const int64_t first = chunk * chunks.size, count = smaller(chunks.size, chunks.tiles - first);
       convolve_tiles(w, source, chunks.grid, first, count, block, epilogue_of(chunk), ahead);
     }
+    end_stream();
   });
 }
 
@@ -130,15 +132,17 @@ bool finish(const RecurrenceForward& a, const float* scale, const float* shift) 
   T* y = static_cast<T*>(a.y);
   const Activation<T> activation{z, scale, shift};
   const int64_t rows = g.n * g.height, row = g.width * g.channels;
+  const bool streamed = can_stream(y, rows * g.width, g.channels);
   return parallel_for(0, rows, 1 + (int64_t{1} << 15) / (1 + row), [&](int64_t begin, int64_t end) {
     for (int64_t pixel = begin * g.width; pixel < end * g.width; ++pixel) {
       each_vector(g.channels, [&](int64_t c, auto access) {
         const int64_t at = pixel * g.channels + c;
         Vec value = activation.channel(c, access)(at);
         if (a.residual) value += access.get(x + at);
-        access.put(y + at, value);
+        put_result(access, y + at, value, streamed);
       });
     }
+    end_stream();
   });
 }
 
@@ -153,23 +157,24 @@ bool run(const RecurrenceForward& a) {
   for (int64_t k = 0; k <= g.steps; ++k) {
     const auto z = Image<T>::whole(static_cast<T*>(a.z[k]), g.height, g.width, g.channels);
     const T* first = static_cast<const T*>(a.z[0]);
+    const bool streamed = can_stream(z.data, g.n * g.height * g.width, g.channels);
     ReadAhead ahead{{}, g.channels * static_cast<int64_t>(sizeof(T)), g.height, g.width, chunks.tiles};
     const auto epilogue = [&](auto add_first) {
       return [&, z](int64_t chunk) {
         float* own = partial + 3 * chunk * g.channels;
         return StoreAndSum<T, decltype(add_first)::value>{
-            z, first, chunks.grid.at(chunk * chunks.size), own, own + g.channels, own + 2 * g.channels};
+            z, first, streamed, chunks.grid.at(chunk * chunks.size), own, own + g.channels, own + 2 * g.channels};
       };
     };
     if (k == 0) {
       const auto x = Image<const T>::whole(static_cast<const T*>(a.x), g.height, g.width, g.channels);
       ahead.add(x.data);
-      ahead.add(z.data);
+      if (!streamed) ahead.add(z.data);
       done &= convolve_step(a, a.w_in, x, chunks, ahead, epilogue(std::false_type{}));
     } else {
       const Mapped<Activation<T>> u{{static_cast<const T*>(a.z[k - 1]), scale, shift}, g.height, g.width, g.channels};
       ahead.add(u.map.z);
-      ahead.add(z.data);
+      if (!streamed) ahead.add(z.data);
       if (k > 1) ahead.add(first);
       done &= convolve_step(a, a.w_rec, u, chunks, ahead, epilogue(std::true_type{}));
     }

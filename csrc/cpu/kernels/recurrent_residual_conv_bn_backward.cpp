@@ -62,6 +62,7 @@ struct StoreGated {
   const T* z;
   const float *scale, *shift, *mean;
   float *sums, *products;
+  bool streamed;
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
@@ -72,7 +73,7 @@ struct StoreGated {
     each_pixel(tile, [&](int i, int j) {
       const int64_t at = g.offset(i, j);
       const Vec before = access.get(from + at), value = gate(results[i][j], a * before + b);
-      access.put(to + at, value);
+      put_result(access, to + at, value, streamed);
       total += value;
       product += value * (before - m);
     });
@@ -86,6 +87,7 @@ struct StoreInputGradient {
   Image<T> dx;
   const T* dy;  // or nullptr
   Vec* poison;
+  bool streamed;
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
@@ -95,7 +97,7 @@ struct StoreInputGradient {
       Vec value = results[i][j];
       *poison += not_finite(value);
       if (dy) value += access.get(dy + (place - dx.data));
-      access.put(place, value);
+      put_result(access, place, value, streamed);
     });
   }
 };
@@ -104,13 +106,18 @@ struct StoreInputGradient {
 template <class T, bool begins>
 struct KeepSum {
   Image<T> dd;
+  bool streamed;
 
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, const Vec (&values)[4][4]) const {
     T* to = dd.pixel(tile.n, tile.y, tile.x) + c;
     each_pixel(tile, [&](int i, int j) {
       T* place = to + dd.offset(i, j);
-      access.put(place, begins ? values[i][j] : values[i][j] + access.get(place));
+      if constexpr (begins) {
+        put_result(access, place, values[i][j], streamed);
+      } else {
+        access.put(place, values[i][j] + access.get(place));
+      }
     });
   }
 };
@@ -147,6 +154,9 @@ struct Backward {
   const T* z(int64_t k) const { return static_cast<const T*>(a.z[k]); }
   // Gradients of odd steps wait in dx: it is written in the last pass, which reads that of step 0.
   T* gated(int64_t k) const { return static_cast<T*>(k % 2 == 0 ? a.du : a.dx); }
+  bool streamed(const void* written) const {
+    return can_stream(static_cast<const T*>(written), g.n * g.height * g.width, g.channels);
+  }
   ReadAhead ahead_of(const T* image) const {
     ReadAhead ahead{{}, g.channels * static_cast<int64_t>(sizeof(T)), g.height, g.width, tiles.tiles};
     ahead.add(image);
@@ -227,7 +237,7 @@ struct Backward {
   bool step_pass(int64_t k, const Map& map, const Keep& keep, ReadAhead ahead) const {
     ahead.add(z(k));
     ahead.add(z(k - 1));
-    ahead.add(gated(k - 1));
+    if (!streamed(gated(k - 1))) ahead.add(gated(k - 1));
     const auto dz = mapped(map);
     const auto u = mapped(Activation<T>{z(k - 1), before.scale, before.shift});
     const int64_t own_sums = round_up(2 * g.channels, 16);
@@ -243,8 +253,8 @@ struct Backward {
                        const GradientBlock gradient_block(g.channels, g.channels,
                                                           memory + own_sums + Block::floats(g.channels, g.channels));
                        const StoreGated<T> epilogue{
-                           image(gated(k - 1)),           z(k - 1), before.scale,       before.shift,
-                           a.mean + (k - 1) * g.channels, memory,   memory + g.channels};
+                           image(gated(k - 1)),           z(k - 1), before.scale,        before.shift,
+                           a.mean + (k - 1) * g.channels, memory,   memory + g.channels, streamed(gated(k - 1))};
                        convolve_tiles(a.w_rec, dz, tiles.grid, first, count, block, epilogue, ahead);
                        add_weight_gradient(u, dz, tiles.grid, first, count, gradient_block, shape, keep,
                                            gradients + part * shape.floats());
@@ -256,7 +266,7 @@ struct Backward {
   template <class Map>
   bool input_pass(const Map& map, ReadAhead ahead) const {
     ahead.add(z(0));
-    ahead.add(static_cast<T*>(a.dx));
+    if (!streamed(a.dx)) ahead.add(static_cast<T*>(a.dx));
     if (g.steps > 0) ahead.add(static_cast<T*>(a.dd));
     const auto dz = mapped(map);
     const auto x = Image<const T>::whole(static_cast<const T*>(a.x), g.height, g.width, g.channels);
@@ -264,8 +274,8 @@ struct Backward {
         tiles, tiles.scratch(), a.not_finite, [&](int64_t part, int64_t first, int64_t count, float* memory) {
           if (first == tiles.begin(part)) clear_gradients(part);
           Vec poison{};
-          const StoreInputGradient<T> epilogue{image(a.dx), a.residual ? static_cast<const T*>(a.dy) : nullptr,
-                                               &poison};
+          const StoreInputGradient<T> epilogue{image(a.dx), a.residual ? static_cast<const T*>(a.dy) : nullptr, &poison,
+                                               streamed(a.dx)};
           const Block block(g.channels, g.channels, memory);
           const GradientBlock gradient_block(g.channels, g.channels, memory + Block::floats(g.channels, g.channels));
           convolve_tiles(a.w_in, dz, tiles.grid, first, count, block, epilogue, ahead);
@@ -287,10 +297,11 @@ struct Backward {
       if (!normalisation(k)) return stop();
       maps(k - 1, before);
       if (k == g.steps) {
-        done &= step_pass(k, LastGradient<T>{dy, z(k), now}, KeepSum<T, true>{image(a.dd)}, ahead_of(dy));
+        done &=
+            step_pass(k, LastGradient<T>{dy, z(k), now}, KeepSum<T, true>{image(a.dd), streamed(a.dd)}, ahead_of(dy));
       } else {
-        done &= step_pass(k, StepGradient<T, false>{gated(k), z(k), nullptr, now}, KeepSum<T, false>{image(a.dd)},
-                          ahead_of(gated(k)));
+        done &= step_pass(k, StepGradient<T, false>{gated(k), z(k), nullptr, now},
+                          KeepSum<T, false>{image(a.dd), streamed(a.dd)}, ahead_of(gated(k)));
       }
       const Coefficients spare = now;
       now = before;

@@ -219,9 +219,29 @@ void input_tile(const Mapped<Map>& image, const Tile& tile, const float* /*zeros
   transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image, tile), channels, to, stride);
 }
 
+// ---- results past the caches --------------------------------------------------------------------------------------
+// Where an image is larger, the caches lose it before it is read again, and fetching what is overwritten is for
+// nothing.
+constexpr int64_t streaming_bytes = int64_t{2} << 20;
+
+template <class T>
+SPINECORE_INLINE bool can_stream(const T* image, int64_t pixels, int64_t channels) {
+  return reinterpret_cast<uintptr_t>(image) % (lanes * sizeof(T)) == 0 && channels % lanes == 0 &&
+         pixels * channels * static_cast<int64_t>(sizeof(T)) > streaming_bytes;
+}
+
+// `streamed` only where can_stream says so.
+template <class T, class Access>
+SPINECORE_INLINE void put_result(Access access, T* to, Vec value, bool streamed) {
+  if constexpr (std::is_same_v<Access, Whole>) {
+    if (streamed) return stream(to, value);
+  }
+  access.put(to, value);
+}
+
 // ---- reading ahead ------------------------------------------------------------------------------------------------
-// While the products of one block keep the arithmetic busy, memory fetches what the next block of tiles will read or
-// write: new rows of whole images of one shape.
+// While the products of one block keep the arithmetic busy, memory fetches what the next block of tiles will read, or
+// write through the caches: new rows of whole images of one shape.
 struct ReadAhead {
   static constexpr int most = 4;
   const char* images[most] = {};

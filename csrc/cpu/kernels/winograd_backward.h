@@ -46,6 +46,7 @@ bool each_unit(const BackwardTiles& t, int64_t scratch, int* flag, const Body& b
         body(part, first, smaller(t.unit, last - first), memory);
       }
     }
+    end_stream();
   });
 }
 

@@ -67,16 +67,13 @@ def main() -> int:
     given = arguments()
     path = RESULTS / f"{given.date}{'-quick' if given.quick else ''}.json"
     if given.operator:
-        try:
-            measure_operator(given, path)
-        except results.OtherMachine as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        measure_operator(given, path)
         return 0
     chosen = given.only.split(",") if given.only else list(OPERATORS)
     failed = []
     for operator in chosen:
         cases_of(operator)  # refuses an unknown name before anything runs
+    results.read_document(path, given.date, machine.describe())  # and results of another machine
     for operator in chosen:
         options = [option for option in ("--quick", "--resume") if getattr(given, option[2:])]
         command = [sys.executable, __file__, "--operator", operator, "--date", given.date, *options]
@@ -97,4 +94,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except results.OtherMachine as error:
+        sys.exit(f"error: {error}")

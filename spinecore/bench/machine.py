@@ -23,7 +23,7 @@ def describe() -> dict[str, Any]:
     core = _native.info()
     return {
         "cpu": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "spinecore": spinecore.__version__,

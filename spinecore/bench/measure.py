@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from spinecore.backends import BackendUnavailable
 from spinecore.bench import machine
-from spinecore.bench.case import OURS, Call, Case, Shape, Unavailable, relative_error, results_of
+from spinecore.bench.case import (
+    CONTEXT,
+    OURS,
+    PEER,
+    Call,
+    Case,
+    Shape,
+    Unavailable,
+    relative_error,
+    results_of,
+)
 from spinecore.bench.peers import quiet_libraries
-from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
+from spinecore.bench.timing import PROBE_ROUNDS, keep_memory, one_thread, time_in_turns
 
 
 class Effort(NamedTuple):
@@ -33,7 +44,8 @@ def measure(case: Case, shape: Shape, effort: Effort = FULL) -> dict[str, Any]:
 
     Returns:
         In plain types: ``shape``, ``measured`` (UTC), ``load`` before and after, ``rounds``, ``variants``
-        (name, kind, family, and either seconds and error or the reason why it is not counted) and ``limit``.
+        (name, kind, family, and either seconds, rounds and error or the reason why it is not counted) and
+        ``limit``. A variant twice as slow as the best of its kind stops after two rounds.
 
     """
     keep_memory()
@@ -65,10 +77,19 @@ def measure(case: Case, shape: Shape, effort: Effort = FULL) -> dict[str, Any]:
         del expected
         gc.collect()
         work = case.work(shape)
-        seconds = time_in_turns({**calls, **machine.limit_variants(work)}, effort.rounds, effort.seconds)
+        kinds = {entry["name"]: entry["kind"] for entry in entries}
+        dropped: set[str] = set()
+
+        def hopeless(medians: Mapping[str, float]) -> set[str]:
+            dropped.update(too_slow(medians, kinds))
+            return dropped
+
+        timed = {**calls, **machine.limit_variants(work)}
+        seconds = time_in_turns(timed, effort.rounds, effort.seconds, hopeless)
     for entry in entries:
         if entry["name"] in calls:
             entry["seconds"] = seconds[entry["name"]]
+            entry["rounds"] = PROBE_ROUNDS if entry["name"] in dropped else effort.rounds
     return {
         "shape": list(shape),
         "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -77,6 +98,18 @@ def measure(case: Case, shape: Shape, effort: Effort = FULL) -> dict[str, Any]:
         "variants": entries,
         "limit": machine.limits_of(seconds, work),
     }
+
+
+def too_slow(seconds: Mapping[str, float], kinds: Mapping[str, str]) -> set[str]:
+    """Those that take twice as long as the best of their kind (context: as the best peer), and so cannot
+    change any ratio.
+    """
+    best: dict[str, float] = {}
+    for name, kind in kinds.items():
+        if name in seconds:
+            best[kind] = min(best.get(kind, seconds[name]), seconds[name])
+    best[CONTEXT] = best.get(PEER, float("inf"))
+    return {name for name, kind in kinds.items() if name in seconds and seconds[name] > 2 * best[kind]}
 
 
 def _reason(failure: BaseException) -> str:

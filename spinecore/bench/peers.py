@@ -11,7 +11,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -240,6 +240,7 @@ def _ours(run: Callable[..., Any], inputs: Inputs, layout: str) -> Call:
 # ---- other runtimes --------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=2)  # both runtimes take the same models
 def _onnx(formula: Formula, inputs: Inputs, leading: int) -> tuple[bytes, list[Any]]:
     """The model in ONNX form, in NCHW as both runtimes want it, and its inputs as arrays."""
     _required("onnx")

@@ -41,14 +41,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+PROBE_ROUNDS = 2
+
+
 def time_in_turns(
-    variants: Mapping[str, Callable[[], object]], rounds: int = 9, seconds: float = 0.02
+    variants: Mapping[str, Callable[[], object]],
+    rounds: int = 9,
+    seconds: float = 0.02,
+    hopeless: Callable[[Mapping[str, float]], set[str]] | None = None,
 ) -> dict[str, float]:
     """Median CPU seconds of one call of each variant, on one thread.
 
     In every round each variant runs until ``seconds`` have passed, at least once. Before that it runs once
     untimed, so that it meets the caches as it leaves them itself; not where one call takes several times
     ``seconds``, which is long enough for that not to matter.
+
+    After two rounds ``hopeless`` may name from the medians so far the variants that need no more of them.
     """
     samples: dict[str, list[float]] = {name: [] for name in variants}
     short: dict[str, bool] = {}
@@ -59,8 +67,13 @@ def time_in_turns(
     gc.collect()
     gc.disable()
     try:
-        for _ in range(rounds):
+        dropped: set[str] = set()
+        for done in range(rounds):
+            if hopeless is not None and done == PROBE_ROUNDS:
+                dropped = hopeless({name: statistics.median(values) for name, values in samples.items()})
             for name, call in variants.items():
+                if name in dropped:
+                    continue
                 if short[name]:
                     call()
                 calls, wall, start = 0, time.perf_counter(), time.process_time()

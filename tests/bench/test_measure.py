@@ -100,6 +100,23 @@ def test_variants_take_turns() -> None:
     assert timed == ["a", "b", "a", "b"]
 
 
+def test_those_that_cannot_win_stop_after_two_rounds() -> None:
+    kinds = {"a": "ours", "b": "peer", "c": "peer", "d": "peer", "e": "context"}
+    seconds = {"a": 1.0, "b": 10.0, "c": 19.0, "d": 21.0, "e": 21.0, "limit fma": 1.0}
+    assert measure.too_slow(seconds, kinds) == {"d", "e"}
+    assert measure.too_slow({"e": 5.0}, kinds) == set()
+    calls = dict.fromkeys("ab", 0)
+
+    def counted(name: str) -> Callable[[], None]:
+        def call() -> None:
+            calls[name] += 1
+
+        return call
+
+    time_in_turns({name: counted(name) for name in calls}, 5, 0.0, hopeless=lambda _seconds: {"b"})
+    assert calls == {"a": 1 + 5, "b": 1 + 2}
+
+
 def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     with one_thread():

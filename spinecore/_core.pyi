@@ -4,6 +4,7 @@ Every tensor argument is checked in the call that reads it (device, dtype, shape
 and workspaces are allocated by the caller, and the GIL is released while a kernel runs.
 """
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from torch import Tensor
@@ -384,3 +385,31 @@ def cross_decorrelation_backward(
     workspace: Tensor,
 ) -> None:
     """Write da and db, like a and b, from the gradient () of the penalty and what the forward kept."""
+
+def fused_conv_weights_size(depth: int, out_channels: int) -> int:
+    """Float32 elements of packed weights of `depth` terms a result, under the selected instruction set."""
+
+def fused_conv_pack(w: Tensor, to: Tensor) -> None:
+    """Pack w (O, depth) float32, the terms in the order (k, k, I)."""
+
+def fused_conv_forward(
+    inputs: Sequence[Tensor],
+    weights: Tensor,
+    bias: Tensor,
+    addends: Sequence[Tensor],
+    gate: Tensor,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    activation: int,
+    y: Tensor,
+) -> None:
+    """Write y = activation(conv(concat(inputs), w) + bias + sum of bilinear(addends)).
+
+    inputs (N,I_i,H,W) and addends (N,O,h,w) float32, channels-last or slices of the channels of such images;
+    `weights` of `fused_conv_pack`; bias (O,), gate and y (N,O,H',W') channels-last. activation 0: none,
+    1: relu, 2: sigmoid(...) * gate. A bias or gate without elements is none.
+    """
+
+def fingerprint(tensors: Sequence[Tensor]) -> int:
+    """64 bits of dtype, shape, strides and bytes of dense float32 or bfloat16 tensors on the CPU."""

@@ -202,6 +202,11 @@ def run(call: Call, args: tuple[Any, ...], requested: str | None = None) -> Any:
     return chosen.kernels[call.op].run(*args)
 
 
+def count_use(op: str, name: str) -> None:
+    """Count a run that :func:`run` did not choose: of the prepared form of a whole network."""
+    _usage[op, name] += 1
+
+
 def usage() -> dict[str, dict[str, int]]:
     """How often each backend really ran each operator since the start or the last :func:`reset_usage`."""
     table: dict[str, dict[str, int]] = {}

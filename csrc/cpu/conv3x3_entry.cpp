@@ -10,8 +10,9 @@ SPINECORE_ISA_KERNELS(Conv3x3Kernels, conv3x3_kernels)
 
 Status conv3x3_forward(const Conv3x3Views& v, bool relu, bool* finite) {
   const char* op = "conv3x3_forward";
+  int64_t step = 0;
   Status status =
-      first_complaint({isa_environment_status(), check_channels_last(op, v.x), check_channels_last(op, v.y)});
+      first_complaint({isa_environment_status(), check_channels_slice(op, v.x, &step), check_channels_last(op, v.y)});
   if (!status.ok()) return status;
   const int64_t n = v.x.shape[0], in = v.x.shape[1], h = v.x.shape[2], w = v.x.shape[3], out = v.y.shape[1];
   status = first_complaint({
@@ -34,6 +35,7 @@ Status conv3x3_forward(const Conv3x3Views& v, bool relu, bool* finite) {
       v.bias.numel() ? v.bias.floats() : nullptr,
       v.residual.numel() ? v.residual.data : nullptr,
       v.x.data,
+      step,
       v.y.data,
       &not_finite,
   };

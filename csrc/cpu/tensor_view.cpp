@@ -44,6 +44,14 @@ bool is_contiguous(const TensorView& view) {
   return view.numel() == 0 || has_strides(view, order);
 }
 
+// Bytes from the first element to the end of the last, gaps included; dtypes without a kernel count as float32.
+uintptr_t span(const TensorView& view) {
+  if (view.numel() == 0) return 0;
+  int64_t last = 0;
+  for (int i = 0; i < view.dims; ++i) last += (view.shape[i] - 1) * view.strides[i];
+  return static_cast<uintptr_t>((last + 1) * (view.dtype == DType::bfloat16 ? 2 : 4));
+}
+
 Status check_memory(const char* op, const TensorView& view) {
   if (!view.on_cpu) {
     return Status::wrong_value(about(op, view) + "is not on the CPU: this kernel needs it there, move it with .cpu()");
@@ -95,7 +103,9 @@ Status check_float32(const char* op, const TensorView& view, std::initializer_li
   return {};
 }
 
-Status check_image(const char* op, const TensorView& view) {
+namespace {
+
+Status check_image_memory(const char* op, const TensorView& view) {
   if (view.dtype == DType::other) {
     return Status::wrong_type(about(op, view) + "is " + dtype_text(view) +
                               ", expected float32 or bfloat16: convert it with .to(torch.float32)");
@@ -104,7 +114,13 @@ Status check_image(const char* op, const TensorView& view) {
     return Status::wrong_value(about(op, view) + "has shape " + shape_text(view.shape, view.dims) +
                                ", expected four dimensions (N, C, H, W)");
   }
-  Status status = check_memory(op, view);
+  return check_memory(op, view);
+}
+
+}  // namespace
+
+Status check_image(const char* op, const TensorView& view) {
+  Status status = check_image_memory(op, view);
   if (!status.ok()) return status;
   const ImageLayout layout = image_layout(view);
   if (!layout.contiguous && !layout.channels_last) {
@@ -121,6 +137,20 @@ Status check_channels_last(const char* op, const TensorView& view) {
   return Status::wrong_value(about(op, view) +
                              "is NCHW: make it channels-last with "
                              ".contiguous(memory_format=torch.channels_last)");
+}
+
+Status check_channels_slice(const char* op, const TensorView& view, int64_t* step) {
+  Status status = check_image_memory(op, view);
+  if (!status.ok()) return status;
+  const int64_t n = view.shape[0], c = view.shape[1], h = view.shape[2], w = view.shape[3];
+  *step = w > 1 ? view.strides[3] : h > 1 ? view.strides[2] : n > 1 ? view.strides[0] : c;
+  if (view.numel() == 0 || (*step >= c && (c == 1 || view.strides[1] == 1) &&
+                            (h == 1 || view.strides[2] == w * *step) && (n == 1 || view.strides[0] == h * w * *step))) {
+    return {};
+  }
+  return Status::wrong_value(about(op, view) + "has strides " + shape_text(view.strides, view.dims) + " for shape " +
+                             shape_text(view.shape, view.dims) +
+                             ": it is neither channels-last nor a slice of the channels of such an image");
 }
 
 Status check_image_shape(const char* op, const TensorView& view, const TensorView& model,
@@ -146,7 +176,7 @@ Status check_like(const char* op, const TensorView& view, const TensorView& mode
 
 Status check_apart(const char* op, const TensorView& written, const TensorView& other) {
   const auto begin = reinterpret_cast<uintptr_t>(written.data), other_begin = reinterpret_cast<uintptr_t>(other.data);
-  if (begin < other_begin + other.bytes() && other_begin < begin + written.bytes()) {
+  if (begin < other_begin + span(other) && other_begin < begin + span(written)) {
     return Status::wrong_value(about(op, written) + "is written and shares memory with '" + other.name +
                                "': give it memory of its own");
   }

@@ -8,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spinecore.nn.prepared import NotFinite, Prepared
+
 from .blocks import MCSkip, R2Jump, conv_bn_relu, extractor, scse_lite
 from .config import R2MFConfig
+from .prepared import PreparedR2MFNet
 
 HEAD_CHANNELS = 26
 """Vertebra head: 17 level maps, 8 corner offsets shared by all levels, 1 level-free centre map."""
@@ -141,6 +144,12 @@ class R2MFNet(nn.Module):
                 f"R2MFNet: input has shape {tuple(x.shape)}; give (N, {self.config.in_channels}, H, W), "
                 f"as spinecore.plugins.r2mf_net.film_input prepares it"
             )
+        prepared = _PREPARED.find(self, x)
+        if prepared is not None:
+            try:
+                return R2MFOutput(*prepared(x))
+            except NotFinite:
+                pass
         coarse_maps = self.coarse_decoder(self.coarse_encoder(x))
         coarse = self.coarse_mask(coarse_maps[0])
         fine, d = None, coarse_maps[0]
@@ -153,3 +162,6 @@ class R2MFNet(nn.Module):
             fine = self.fine_mask(d)
         vertebrae = self.vertebra_head(d) if self.config.vertebra_head else None
         return R2MFOutput(coarse, fine, vertebrae)
+
+
+_PREPARED = Prepared(PreparedR2MFNet)

@@ -35,17 +35,17 @@ struct Epilogue {
 
 template <class T>
 bool run(const Conv3x3Forward& a) {
-  const auto x = Image<const T>::whole(static_cast<const T*>(a.x), a.height, a.width, a.weights.in);
+  const auto x = Image<const T>::slice(static_cast<const T*>(a.x), a.height, a.width, a.weights.in, a.x_step);
   const auto y = Image<T>::whole(static_cast<T*>(a.y), a.height, a.width, a.weights.out);
   const TileGrid grid(a.height, a.width);
   const int64_t grain = 1 + (int64_t{1} << 18) / (positions * (1 + a.weights.in * a.weights.out));
   return parallel_for(0, a.n * grid.down * grid.across, grain, [&](int64_t begin, int64_t end) {
-    float* memory = thread_scratch(Block::floats(a.weights.in, a.weights.out));
+    float* memory = thread_scratch(Block::floats(a.weights.in, a.weights.out, a.x_step));
     if (memory == nullptr) {
       __atomic_store_n(a.not_finite, 1, __ATOMIC_RELAXED);  // somebody else has to compute this
       return;
     }
-    const Block block(a.weights.in, a.weights.out, memory);
+    const Block block(a.weights.in, a.weights.out, a.x_step, memory);
     Vec poison{};
     convolve_tiles(a.weights, x, grid, begin, end - begin, block,
                    Epilogue<T>{y, static_cast<const T*>(a.residual), a.bias, a.relu, &poison});

@@ -70,23 +70,27 @@ struct Image {
   int64_t rows, sample_rows;  // both the height, or those of the ring and zero
   int64_t inverse;            // of the rows of a ring, times 2^32: a division for every row would cost a tenth
   bool distant;               // lies in main memory: worth asking for a row of tiles ahead
+  int64_t step;               // from one pixel to the next: more than `channels` in a slice of an image's channels
 
   static Image whole(T* data, int64_t height, int64_t width, int64_t channels, bool distant = false) {
-    return {data, height, width, channels, width, height, height, 0, distant};
+    return {data, height, width, channels, width, height, height, 0, distant, channels};
+  }
+  static Image slice(T* data, int64_t height, int64_t width, int64_t channels, int64_t step) {
+    return {data, height, width, channels, width, height, height, 0, false, step};
   }
   // Exact for rows * height < 2^32.
   static Image ring(T* memory, int64_t rows, int64_t row_pixels, int64_t height, int64_t width, int64_t channels) {
-    return {memory, height, width, channels, row_pixels, rows, 0, (int64_t{1} << 32) / rows + 1, false};
+    return {memory, height, width, channels, row_pixels, rows, 0, (int64_t{1} << 32) / rows + 1, false, channels};
   }
   operator Image<const T>() const {
-    return {data, height, width, channels, row_pixels, rows, sample_rows, inverse, distant};
+    return {data, height, width, channels, row_pixels, rows, sample_rows, inverse, distant, step};
   }
   SPINECORE_INLINE T* pixel(int64_t n, int64_t y, int64_t x) const {
     const int64_t row = y - (y * inverse >> 32) * rows;  // the remainder in a ring
-    return data + ((n * sample_rows + row) * row_pixels + x) * channels;
+    return data + ((n * sample_rows + row) * row_pixels + x) * step;
   }
   // Of a pixel of a tile from the tile's first.
-  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return (i * row_pixels + j) * channels; }
+  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return (i * row_pixels + j) * step; }
 };
 
 struct Tile {
@@ -177,16 +181,15 @@ SPINECORE_INLINE void prefetch_below(const Image<const T>& image, const Tile& ti
   }
 }
 
-// `zeros` holds six pixels.
+// `zeros` holds six pixels, and what lies between them in a slice.
 template <class T>
 void input_tile(const Image<const T>& image, const Tile& tile, const float* zeros, float* to, int64_t stride) {
   if (image.distant) prefetch_below(image, tile);
-  const int64_t channels = image.channels;
+  const int64_t channels = image.channels, step = image.step;
   const T* rows[6];
-  const auto take_row = [&](int64_t i) { return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * channels; };
-  const auto channel = [&rows, channels](int64_t c, auto access) {
-    return [&rows, channels, c, access](int i, int j) { return access.get(rows[i] + j * channels + c); };
-  };
+  const auto take_row = [&](int64_t i) { return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * step; };
+  const auto channel = [&rows, step](int64_t c, auto access) {
+    return [&rows, step, c, access](int i, int j) { return access.get(rows[i] + j * step + c); };
   };
   if (has_whole_input(image, tile)) {
     for (int64_t i = 0; i < 6; ++i) rows[i] = take_row(i);
@@ -277,21 +280,25 @@ struct ReadAhead {
 // ---- the convolution of a block of tiles --------------------------------------------------------------------------
 // Memory of one thread: transformed tiles, their products, and six pixels of zeros.
 struct Block {
-  int64_t tiles, input_stride, product_stride;
+  int64_t tiles, input_stride, product_stride, zero_count;
   float *input, *product, *zeros;
 
-  Block(int64_t in, int64_t out, float* memory)
+  // `step` is that of the image that is read.
+  Block(int64_t in, int64_t out, int64_t step, float* memory)
       : tiles(tiles_for(in)),
         input_stride(tiles * round_up(in, lanes) + position_gap),
         product_stride(tiles * smaller(panel_width, round_up(out, lanes)) + position_gap),
+        zero_count(6 * step),
         input(memory),
         product(input + positions * input_stride),
         zeros(product + positions * product_stride) {}
+  Block(int64_t in, int64_t out, float* memory) : Block(in, out, in, memory) {}
 
-  static int64_t floats(int64_t in, int64_t out) {
-    const Block block(in, out, nullptr);
-    return positions * (block.input_stride + block.product_stride) + 6 * in;
+  static int64_t floats(int64_t in, int64_t out, int64_t step) {
+    const Block block(in, out, step, nullptr);
+    return positions * (block.input_stride + block.product_stride) + block.zero_count;
   }
+  static int64_t floats(int64_t in, int64_t out) { return floats(in, out, in); }
   // Enough tiles to fill the registers of the products and to share each weight read, in half of a 1 MiB second level.
   static int64_t tiles_for(int64_t channels) { return channels <= 32 ? 48 : channels <= 128 ? 24 : 18; }
 };
@@ -302,7 +309,7 @@ template <class Source, class Epilogue>
 void convolve_tiles(const WinogradWeights& w, const Source& image, const TileGrid& grid, int64_t first, int64_t count,
                     const Block& block, const Epilogue& epilogue, const ReadAhead& ahead = {}) {
   const int64_t row = round_up(w.in, lanes);
-  fill_zero(block.zeros, 6 * w.in);
+  fill_zero(block.zeros, block.zero_count);
   // Blocks of equal size: a short last one would waste the registers of the products.
   const int64_t blocks = (count + block.tiles - 1) / block.tiles;
   for (int64_t b = 0; b < blocks; ++b) {

@@ -19,6 +19,7 @@ struct Conv3x3Forward {
   const float* bias;     // or nullptr
   const void* residual;  // or nullptr
   const void* x;
+  int64_t x_step;  // elements from one pixel of x to the next
   void* y;
   int* not_finite;  // set to 1 where y holds a NaN or an infinity
 };
@@ -28,9 +29,10 @@ struct Conv3x3Kernels {
 };
 const Conv3x3Kernels& conv3x3_kernels();
 
-// x (N,I,H,W), y and residual (N,O,H,W), all channels-last; transformed weights; bias (O,) float32. Bias and residual
-// may be views without elements: there is none. `finite` becomes false where y holds a NaN or an infinity: the
-// transform spreads them over their tile, so that the caller has to compute y by other means.
+// x (N,I,H,W), y and residual (N,O,H,W), all channels-last, x also a slice of the channels of such an image;
+// transformed weights; bias (O,) float32. Bias and residual may be views without elements: there is none. `finite`
+// becomes false where y holds a NaN or an infinity: the transform spreads them over their tile, so that the caller has
+// to compute y by other means.
 struct Conv3x3Views {
   TensorView x, weights, bias, residual, y;
 };

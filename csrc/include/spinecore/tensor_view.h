@@ -50,6 +50,8 @@ Status check_float32(const char* op, const TensorView& view, std::initializer_li
 Status check_image(const char* op, const TensorView& view);
 // The same, channels-last only.
 Status check_channels_last(const char* op, const TensorView& view);
+// The same, or a slice of the channels of such an image; `step` gets the elements from one pixel to the next.
+Status check_channels_slice(const char* op, const TensorView& view, int64_t* step);
 // An image of exactly this shape and of the dtype of `model`.
 Status check_image_shape(const char* op, const TensorView& view, const TensorView& model,
                          std::initializer_list<int64_t> shape);

@@ -1,0 +1,195 @@
+"""R2MF-Net prepared for inference: the same network with batch normalisation folded and passes merged.
+
+What changes besides: a 1x1 convolution commutes with bilinear resizing, so the decoders convolve before they
+upsample, at a quarter of the pixels, and nothing is concatenated: convolutions read several inputs in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spinecore.nn import SCSEGate
+from spinecore.nn.prepared import (
+    NotPreparable,
+    PreparedConv,
+    fold,
+    prepare_block,
+    prepare_recurrence,
+    require,
+)
+
+from .blocks import InceptionBranches, MCSkip, R2Jump
+
+Maps = list[Tensor]
+
+
+def _rows(*weights: Tensor) -> PreparedConv:
+    """Several 1x1 convolutions of one input as one, without bias."""
+    return PreparedConv(torch.cat(weights))
+
+
+class _Extractor:
+    """`InceptionBranches` on [bilinear x2 of a deeper map; inputs at this size].
+
+    `above` are the weights of what is upsampled: the caller convolves the deeper map with them and hands the
+    results in as `low`, one for `reduce` and one for the sum of `fuse` and `shortcut`.
+    """
+
+    def __init__(self, block: nn.Module, upsampled: int) -> None:
+        require(block, InceptionBranches)
+        block = cast(InceptionBranches, block)
+        for part in (block.reduce, block.fuse, block.shortcut):
+            require(part, nn.Sequential)
+        (w_reduce, b_reduce), (w_fuse, b_fuse), (w_shortcut, b_shortcut) = (
+            fold(part[0], part[1]) for part in (block.reduce, block.fuse, block.shortcut)
+        )
+        self.above = [w_reduce[:, :upsampled], w_shortcut[:, :upsampled]]
+        self.reduce = PreparedConv(w_reduce[:, upsampled:], b_reduce, activation="relu")
+        self.fuse = PreparedConv(
+            torch.cat([w_fuse, w_shortcut[:, upsampled:]], 1), b_fuse + b_shortcut, activation="relu"
+        )
+        require(block.branch5, nn.Sequential)
+        self.branch3 = prepare_block(block.branch3)
+        self.branch5 = [prepare_block(part) for part in block.branch5]
+        self.branch7 = prepare_block(block.branch7)
+        self.width = w_reduce.shape[0] // 4
+
+    def __call__(self, inputs: Maps, low: Maps) -> Tensor:
+        reduced = self.reduce(*inputs, addends=low[:1])
+        p1, p2, p3, p4 = reduced.split(self.width, 1)
+        for part in self.branch5:
+            p3 = part(p3)
+        return self.fuse(p1, self.branch3(p2), p3, self.branch7(p4), *inputs, addends=low[1:])
+
+
+class _Jump:
+    def __init__(self, block: nn.Module) -> None:
+        self.plain = type(block) is nn.Identity
+        if not self.plain:
+            require(block, R2Jump)
+            block = cast(R2Jump, block)
+            self.enter, self.recur = prepare_block(block.enter), prepare_recurrence(block.recur)
+
+    def __call__(self, e: Tensor) -> Tensor:
+        return e if self.plain else self.recur(self.enter(e))
+
+
+class _Cross:
+    """`MCSkip`: all coarse maps as large as this level, or larger, in one convolution, the smaller ones added to it."""
+
+    def __init__(self, block: nn.Module, upsampled: int) -> None:
+        require(block, MCSkip)
+        block = cast(MCSkip, block)
+        self.level = block.level
+        self.larger, self.smaller = (
+            [j for j in block.levels if j <= self.level],
+            [j for j in block.levels if j > self.level],
+        )
+        folded = {
+            j: fold(part[0], part[1])
+            for j, part in zip(block.levels, cast("list[nn.Sequential]", list(block.align)), strict=True)
+        }
+        bias = torch.stack([b for _, b in folded.values()]).sum(0)
+        self.here = PreparedConv(torch.cat([folded[j][0] for j in self.larger], 1), bias)
+        self.deeper = {j: PreparedConv(folded[j][0]) for j in self.smaller}
+        self.gate: PreparedConv | None = None
+        self.above: list[Tensor] = []
+        if block.gate is not None:
+            weight, bias = fold(block.gate)
+            self.above = [weight[:, :upsampled]]
+            self.gate = PreparedConv(weight[:, upsampled:], bias, activation="gate")
+
+    def __call__(self, pooled: Maps, coarse: Maps, low: Maps) -> Tensor:
+        here = [pooled[j] if j < self.level else coarse[j] for j in self.larger]
+        m = self.here(*here, addends=[convolve(coarse[j]) for j, convolve in self.deeper.items()])
+        return m if self.gate is None else self.gate(m, addends=low, gate=m)
+
+
+class _Encoder:
+    def __init__(self, encoder: nn.Module) -> None:
+        self.stem = [prepare_block(part) for part in cast(nn.Module, encoder.stem).children()]
+        self.levels = [_Extractor(level, 0) for level in cast(nn.ModuleList, encoder.levels)]
+        self.bottleneck = cast("Callable[[Tensor], Tensor]", encoder.bottleneck)
+        if type(encoder.bottleneck) not in (SCSEGate, nn.Identity):
+            raise NotPreparable("another bottleneck")
+
+    def __call__(self, *inputs: Tensor) -> Maps:
+        for part in self.stem:
+            inputs = (part(*inputs),)
+        maps: Maps = []
+        for level in self.levels:
+            maps.append(level(list(inputs), []))
+            inputs = (F.max_pool2d(maps[-1], 2),) if len(maps) < len(self.levels) else ()
+        maps[-1] = self.bottleneck(maps[-1])
+        return maps
+
+
+class _Decoder:
+    def __init__(self, decoder: nn.Module, widths: tuple[int, ...]) -> None:
+        self.jumps = [_Jump(jump) for jump in cast(nn.ModuleList, decoder.jumps)]
+        cross = cast("nn.ModuleList | None", decoder.cross)
+        self.cross = None if cross is None else [_Cross(c, widths[s + 1]) for s, c in enumerate(cross)]
+        self.levels = [
+            _Extractor(level, widths[s + 1]) for s, level in enumerate(cast(nn.ModuleList, decoder.levels))
+        ]
+        self.above: list[PreparedConv] = []
+        self.splits: list[list[int]] = []
+        for s, level in enumerate(self.levels):
+            weights = level.above + (self.cross[s].above if self.cross is not None else [])
+            self.above.append(_rows(*weights))
+            self.splits.append([len(w) for w in weights])
+
+    def __call__(self, maps: Maps, coarse: Maps) -> Maps:
+        d, out = maps[-1], []
+        for s in range(3, -1, -1):
+            low = self.above[s](d).split(self.splits[s], 1)
+            parts = [self.jumps[s](maps[s])]
+            if self.cross is not None:
+                pooled = [F.avg_pool2d(coarse[j], 2 ** (s - j)) for j in self.cross[s].larger if j < s]
+                parts.append(self.cross[s](pooled, coarse, list(low[2:])))
+            d = self.levels[s](parts, list(low[:2]))
+            out.insert(0, d)
+        return out
+
+
+def _output(conv: nn.Module) -> PreparedConv:
+    return PreparedConv(*fold(conv))
+
+
+class PreparedR2MFNet:
+    """What `R2MFNet.forward` computes, from the network's values at the time it was made."""
+
+    def __init__(self, net: nn.Module) -> None:
+        config = net.config
+        self.coarse_encoder = _Encoder(net.coarse_encoder)
+        self.coarse_decoder = _Decoder(net.coarse_decoder, config.coarse_widths)
+        self.coarse_mask = _output(net.coarse_mask)
+        self.fine = config.fine
+        if config.fine:
+            self.fine_encoder = _Encoder(net.fine_encoder)
+            self.fine_decoder = _Decoder(net.fine_decoder, config.fine_widths)
+            self.fine_mask = _output(net.fine_mask)
+        self.head: list[PreparedConv] = []
+        if config.vertebra_head:
+            self.head = [prepare_block(net.vertebra_head[0]), _output(net.vertebra_head[1])]
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Logits (coarse, fine, vertebrae) of x (N, in_channels, H, W)."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        maps = self.coarse_decoder(self.coarse_encoder(x), [])
+        coarse = self.coarse_mask(maps[0])
+        fine, d = None, maps[0]
+        if self.fine:
+            p = F.interpolate(torch.sigmoid(coarse), size=x.shape[-2:], mode="bilinear", align_corners=False)
+            p = p.contiguous(memory_format=torch.channels_last)
+            d = self.fine_decoder(self.fine_encoder(x, p), maps)[0]
+            fine = self.fine_mask(d)
+        vertebrae = None
+        if self.head:
+            vertebrae = self.head[1](self.head[0](d))
+        return coarse, fine, vertebrae

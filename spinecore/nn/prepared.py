@@ -1,0 +1,226 @@
+"""The form of a module that is fastest for inference, kept while everything it was made from stays the same.
+
+    _prepared = Prepared(build)            # build(module) -> callable, raises NotPreparable
+
+    def forward(self, x):
+        fast = _prepared.find(self, x)
+        if fast is not None:
+            return fast(x)
+        ...                                 # the plain form
+
+The fast form is chosen only where nothing but the result can tell it from the plain one: evaluation without
+gradients, float32 on the CPU, no autocast, no hooks, nothing traced or compiled. It is thrown away when a
+module, parameter or buffer is exchanged or any byte of one changes, however that happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import is_
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as module_globals
+from torch.utils.weak import WeakIdKeyDictionary
+
+from spinecore.ops import prepared as native
+from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
+
+from .recurrent import RecurrentResidualConv
+
+Form = TypeVar("Form")
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class NotPreparable(ValueError):  # noqa: N818 - reads as what it says
+    """A module has a part that has no prepared form; the plain form runs."""
+
+
+class _Members(NamedTuple):
+    """The parts of a module tree as they were, without the root itself: it must be free to go."""
+
+    dicts: list[tuple[dict[str, Any], tuple[Any, ...]]]
+    modules: list[nn.Module]
+    tensors: list[Tensor]
+
+
+class _Kept(NamedTuple, Generic[Form]):
+    members: _Members
+    fingerprint: int
+    instruction_set: str
+    form: Form | None
+
+
+def _members(root: nn.Module) -> _Members:
+    dicts: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
+    modules: list[nn.Module] = []
+    tensors: list[Tensor] = []
+    for part in root.modules():
+        if part is not root:
+            modules.append(part)
+        for held in (part._modules, part._parameters, part._buffers):
+            if held:
+                dicts.append((held, tuple(held.values())))
+        for held in (part._parameters, part._buffers):
+            tensors += [t for t in held.values() if t is not None and t.is_floating_point()]
+    return _Members(dicts, modules, tensors)
+
+
+def _same(members: _Members) -> bool:
+    return all(len(held) == len(seen) and all(map(is_, held.values(), seen)) for held, seen in members.dicts)
+
+
+def _plain_evaluation(part: nn.Module) -> bool:
+    # `forward` among the attributes of an instance: somebody has wrapped it.
+    own = part.__dict__
+    return not (own["training"] or any(own[hooks] for hooks in _HOOKS) or "forward" in own)
+
+
+def _observed() -> bool:
+    """Whether something looks at the single operations: then they must be there to be seen."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
+        or bool(module_globals._global_forward_hooks or module_globals._global_forward_pre_hooks)
+    )
+
+
+class Prepared(Generic[Form]):
+    """Makes and keeps prepared forms.
+
+    Args:
+        build: From a module to its prepared form; raises `NotPreparable` where it has none. The form must not
+            refer to the module itself, or the module would never be freed.
+
+    """
+
+    def __init__(self, build: Callable[[Any], Form]) -> None:
+        self._build = build
+        self._kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def find(self, module: nn.Module, x: Tensor) -> Form | None:
+        """The prepared form of `module` for the input `x`, or None where the plain form has to run."""
+        if module.training or type(x) is not Tensor or x.dtype is not torch.float32 or x.numel() == 0:
+            return None
+        if torch.compiler.is_compiling() or x.device.type != "cpu" or x.layout is not torch.strided:
+            return None
+        if _observed() or not _plain_evaluation(module) or not native.available().ok:
+            return None
+        kept: _Kept[Form] | None = self._kept.get(module)  # type: ignore[no-untyped-call]
+        members = kept.members if kept is not None and _same(kept.members) else _members(module)
+        if not all(map(_plain_evaluation, members.modules)):
+            return None
+        if torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in members.tensors)):
+            return None
+        if any(t.dtype is not torch.float32 or t.device.type != "cpu" for t in members.tensors):
+            return None
+        mark, isa = _fingerprint(members.tensors), native.instruction_set()
+        if (
+            kept is None
+            or kept.members is not members
+            or kept.fingerprint != mark
+            or kept.instruction_set != isa
+        ):
+            try:
+                with torch.no_grad():
+                    form = self._build(module)
+            except NotPreparable:
+                form = None
+            kept = self._kept[module] = _Kept(members, mark, isa, form)
+        return kept.form
+
+
+def _fingerprint(tensors: list[Tensor]) -> int:
+    try:
+        return native.fingerprint(tensors)
+    except ValueError:  # one of them has gaps
+        return native.fingerprint([t.contiguous() for t in tensors])
+
+
+# ---- prepared forms of common parts ------------------------------------------------------------------------
+def require(part: nn.Module, kind: type[nn.Module]) -> None:
+    """Raise `NotPreparable` unless `part` is exactly a `kind`: a subclass may do anything."""
+    if type(part) is not kind:
+        raise NotPreparable(f"{type(part).__name__} is not {kind.__name__}")
+
+
+def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution followed by a batch normalisation with running statistics."""
+    require(conv, nn.Conv2d)
+    conv = cast(nn.Conv2d, conv)
+    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        raise NotPreparable(f"{conv}")
+    kernel, stride, dilation = conv.kernel_size[0], conv.stride[0], conv.dilation[0]
+    expected = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        kernel,
+        stride,
+        dilation * (kernel // 2),
+        dilation,
+        bias=conv.bias is not None,
+        device="meta",
+    )
+    if kernel % 2 == 0 or repr(conv) != repr(expected):
+        raise NotPreparable(f"{conv}")
+    weight = conv.weight.double()
+    bias = torch.zeros(conv.out_channels, dtype=torch.float64) if conv.bias is None else conv.bias.double()
+    if norm is not None:
+        require(norm, nn.BatchNorm2d)
+        norm = cast(nn.BatchNorm2d, norm)
+        if norm.running_mean is None or norm.running_var is None:
+            raise NotPreparable("batch normalisation without running statistics")
+        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+        if norm.weight is not None:
+            scale = scale * norm.weight.double()
+        weight = weight * scale[:, None, None, None]
+        bias = (bias - norm.running_mean.double()) * scale
+        if norm.bias is not None:
+            bias = bias + norm.bias.double()
+    return weight.float(), bias.float()
+
+
+def prepare_block(block: nn.Module) -> PreparedConv:
+    """A `torch.nn.Sequential` of convolution, batch normalisation and, if there is a third, ReLU."""
+    require(block, nn.Sequential)
+    parts = list(block.children())
+    if len(parts) not in (2, 3):
+        raise NotPreparable(f"{block}")
+    weight, bias = fold(parts[0], parts[1])
+    if len(parts) == 3:
+        require(parts[2], nn.ReLU)
+    conv = cast(nn.Conv2d, parts[0])
+    activation = "relu" if len(parts) == 3 else "none"
+    return PreparedConv(weight, bias, stride=conv.stride[0], dilation=conv.dilation[0], activation=activation)
+
+
+def prepare_recurrence(unit: nn.Module) -> PreparedRecurrence:
+    """A `RecurrentResidualConv` of 3x3 convolutions."""
+    require(unit, RecurrentResidualConv)
+    unit = cast(RecurrentResidualConv, unit)
+    if unit.w_in.shape[-1] != 3 or unit.backend not in (None, "cpu"):
+        raise NotPreparable(f"{unit}")
+    scale, shift = unit.folded()
+    w_rec = unit.w_in if unit.w_rec is None else unit.w_rec
+    return PreparedRecurrence(unit.w_in, w_rec, scale, shift, unit.steps, unit.residual)
+
+
+__all__ = [
+    "NotFinite",
+    "NotPreparable",
+    "Prepared",
+    "PreparedConv",
+    "PreparedRecurrence",
+    "fold",
+    "prepare_block",
+    "prepare_recurrence",
+    "require",
+]

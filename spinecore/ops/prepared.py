@@ -1,0 +1,168 @@
+"""Convolutions prepared for inference: weights folded, packed or transformed once, everything around them in
+the same pass. They are no operators: no autograd, no dispatcher, float32 on the CPU only. `spinecore.nn.prepared`
+decides when they may stand for the modules they were made from.
+
+    y = activation(conv(concat(inputs), w) + bias + sum of bilinear(addends))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spinecore import _native, backends
+from spinecore.backends import Verdict
+
+_ACTIVATIONS = {"none": 0, "relu": 1, "gate": 2}
+_WINOGRAD_CHANNELS = 8
+"""Below, a direct convolution is faster than Winograd's."""
+
+_NONE = torch.empty(0, dtype=torch.float32, device="cpu")
+
+
+class NotFinite(ArithmeticError):
+    """A result holds NaN or infinity, which Winograd's transform would have spread: compute it otherwise."""
+
+
+def available() -> Verdict:
+    """Whether prepared convolutions can run here and are worth it, in words."""
+    reason = _native.unavailable_reason()
+    if reason is not None:
+        return Verdict(False, reason)
+    if _native.core().selected_isa() == "baseline":
+        return Verdict(False, "without AVX2 prepared convolutions are no faster than PyTorch's")
+    return Verdict(True, "folded convolutions, vectorised C++ kernels")
+
+
+def instruction_set() -> str:
+    """What prepared weights serve: they are laid out for one instruction set."""
+    isa: str = _native.core().selected_isa()
+    return isa
+
+
+def fingerprint(tensors: Sequence[Tensor]) -> int:
+    """64 bits of shapes, strides and bytes of dense float32 or bfloat16 tensors on the CPU."""
+    value: int = _native.core().fingerprint(tensors)
+    return value
+
+
+def _winograd_weights(w: Tensor) -> Tensor:
+    core = _native.core()
+    to = torch.empty(core.winograd_weights_size(w.shape[1], w.shape[0]), dtype=torch.float32, device="cpu")
+    core.winograd_transform(w.contiguous(), False, to)
+    return to
+
+
+def _image(n: int, channels: int, height: int, width: int) -> Tensor:
+    size = (n, channels, height, width)
+    return torch.empty(size, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
+
+
+class PreparedConv:
+    """One convolution with what follows it.
+
+    Args:
+        weight: (O, I, k, k), k odd; padding is dilation * (k // 2).
+        bias: (O,) or None.
+        stride, dilation: As in ``torch.nn.Conv2d``.
+        activation: ``none``, ``relu``, or ``gate``: sigmoid(...) times what the call gives as ``gate``.
+
+    Called with inputs (N, I_i, H, W) whose channels add up to I, float32, channels-last or slices of the
+    channels of such images, and optionally with up to four addends (N, O, h, w) of any size.
+
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        activation: str = "none",
+    ) -> None:
+        weight = weight.detach().to(torch.float32)
+        self.out_channels, inputs, self.kernel, _ = weight.shape
+        self.stride, self.dilation, self.activation = stride, dilation, _ACTIVATIONS[activation]
+        self.bias = _NONE if bias is None else bias.detach().to(torch.float32).contiguous()
+        self.winograd = (
+            self.kernel == 3
+            and stride == dilation == 1
+            and activation != "gate"
+            and min(self.out_channels, inputs) >= _WINOGRAD_CHANNELS
+        )
+        if self.winograd:
+            self.weights = _winograd_weights(weight)
+            return
+        core = _native.core()
+        rows = weight.permute(0, 2, 3, 1).reshape(self.out_channels, -1).contiguous()
+        size = core.fused_conv_weights_size(rows.shape[1], self.out_channels)
+        self.weights = torch.empty(size, dtype=torch.float32, device="cpu")
+        core.fused_conv_pack(rows, self.weights)
+
+    def __call__(self, *inputs: Tensor, addends: Sequence[Tensor] = (), gate: Tensor = _NONE) -> Tensor:
+        """(N, O, H / stride, W / stride), channels-last."""
+        core = _native.core()
+        n, _, height, width = inputs[0].shape
+        if self.winograd and not addends and len(inputs) == 1:
+            y = _image(n, self.out_channels, height, width)
+            if not core.conv3x3_forward(inputs[0], self.weights, self.bias, _NONE, self.activation == 1, y):
+                raise NotFinite
+            return y
+        if self.winograd:
+            raise ValueError("PreparedConv: a 3x3 convolution takes one input and no addends")
+        y = _image(n, self.out_channels, -(-height // self.stride), -(-width // self.stride))
+        core.fused_conv_forward(
+            inputs,
+            self.weights,
+            self.bias,
+            addends,
+            gate,
+            self.kernel,
+            self.stride,
+            self.dilation,
+            self.activation,
+            y,
+        )
+        return y
+
+
+class PreparedRecurrence:
+    """`recurrent_residual_conv` with weights transformed once; scale and shift are (steps + 1, C)."""
+
+    def __init__(
+        self, w_in: Tensor, w_rec: Tensor, scale: Tensor, shift: Tensor, steps: int, residual: bool
+    ) -> None:
+        self.w_in = _winograd_weights(w_in.detach())
+        self.w_rec = self.w_in if w_rec is w_in else _winograd_weights(w_rec.detach())
+        self.scale, self.shift = (
+            t.detach().expand(steps + 1, w_in.shape[0]).contiguous() for t in (scale, shift)
+        )
+        self.steps, self.residual = steps, residual
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, H, W), channels-last, of x as it is."""
+        core = _native.core()
+        y = torch.empty_like(x)
+        size = core.recurrent_residual_conv_workspace(*x.shape, self.steps)
+        finite = core.recurrent_residual_conv_forward(
+            x,
+            self.w_in,
+            self.w_rec,
+            self.scale,
+            self.shift,
+            self.steps,
+            self.residual,
+            y,
+            torch.empty(size, dtype=torch.float32, device="cpu"),
+        )
+        if not finite:
+            raise NotFinite
+        return y
+
+
+def count(name: str) -> None:
+    """Have `backends.usage` count one run of the prepared form of a network."""
+    backends.count_use(name, "cpu")

@@ -103,7 +103,7 @@ def autograd(z: Tensor, case: Case) -> Result:
 def assert_close(case: Case) -> None:
     got, oracle, plain = native(case)[0], autograd(case.z.double(), case), autograd(case.z, case)
     clean = case.z if case.mask is None else case.z.masked_fill(~case.mask[:, None], 0.0)
-    moved = [autograd(perturb([clean], torch.float32, seed)[0], case) for seed in range(3)]
+    moved = [autograd(perturb([clean], torch.float32, seed)[0], case) for seed in range(12)]
     for index, name in enumerate(Result._fields):
         assert_calibrated(
             got[index],

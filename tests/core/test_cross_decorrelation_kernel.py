@@ -110,7 +110,8 @@ def autograd(a: Tensor, b: Tensor, case: Case) -> Result:
 def assert_close(case: Case) -> None:
     got, plain = native(case)[0], autograd(case.a, case.b, case)
     oracle = autograd(case.a.double(), case.b.double(), case)
-    moved = [autograd(*perturb([case.a, case.b], torch.float32, seed), case) for seed in range(3)]
+    # Rows of few features cancel in their own norm: enough draws to see how much.
+    moved = [autograd(*perturb([case.a, case.b], torch.float32, seed), case) for seed in range(12)]
     for index, name in enumerate(Result._fields):
         assert_calibrated(
             got[index],

@@ -21,6 +21,16 @@ def can_run(call: Call) -> Verdict:
     return _winograd.can_run(call)
 
 
+def backward_worthwhile(call: Call) -> Verdict:
+    """As :func:`worthwhile`, but for a few pixels with many weights."""
+    batch, channels, height, width = call.shape
+    outputs = call.options[0][1]
+    if channels * outputs >= 1 << 16 and batch * height * width < 16:
+        reason = f"{channels} -> {outputs} channels, under 16 pixels: all work is in the weights"
+        return Verdict(False, reason)
+    return _winograd.worthwhile(call)
+
+
 def worthwhile(call: Call) -> Verdict:
     """See :func:`spinecore.ops._winograd.worthwhile`."""
     return _winograd.worthwhile(call)

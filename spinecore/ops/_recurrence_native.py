@@ -22,6 +22,9 @@ def can_run(call: Call) -> Verdict:
 
 def worthwhile(call: Call) -> Verdict:
     """See :func:`spinecore.ops._winograd.worthwhile`."""
+    batch, channels, height, width = call.shape
+    if channels >= 256 and batch * height * width < 16:
+        return Verdict(False, f"{channels} channels, under 16 pixels: all work is in the weights")
     return _winograd.worthwhile(call)
 
 

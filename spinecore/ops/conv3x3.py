@@ -223,7 +223,9 @@ SPEC = OpSpec(
     },
     backward_kernels={
         "cpu": Kernel(
-            _native_kernel.backward(_backward_reference), _native_kernel.can_run, _native_kernel.worthwhile
+            _native_kernel.backward(_backward_reference),
+            _native_kernel.can_run,
+            _native_kernel.backward_worthwhile,
         )
     },
     equations="y = activation(conv(x, w) + bias + residual)",

@@ -22,7 +22,7 @@ from spinecore.bench.case import (
     relative_error,
     results_of,
 )
-from spinecore.bench.peers import quiet_libraries
+from spinecore.bench.models import quiet_libraries
 from spinecore.bench.timing import PROBE_ROUNDS, keep_memory, one_thread, time_in_turns
 
 

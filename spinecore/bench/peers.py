@@ -6,46 +6,16 @@ anew or from a cache: first the ones that change from call to call (``leading`` 
 
 from __future__ import annotations
 
-import importlib
-import io
-import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spinecore.bench.case import CONTEXT, OURS, PEER, Call, Inputs, Kind, Unavailable, Variant
-
-Formula = Callable[..., Any]
-
-
-def in_layout(value: Any, layout: str) -> Any:
-    """A four-dimensional tensor in the layout (``nchw`` or ``nhwc``); anything else as it is."""
-    if layout == "nhwc" and isinstance(value, Tensor) and value.dim() == 4:
-        return value.contiguous(memory_format=torch.channels_last)
-    return value
-
-
-class _Model(nn.Module):
-    """A formula whose parameters are those of a model: constants to a compiler that freezes or exports it."""
-
-    def __init__(self, formula: Formula, parameters: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.formula = formula
-        self.constants = nn.ParameterList(nn.Parameter(p, requires_grad=False) for p in parameters)
-
-    def forward(self, *given: Tensor) -> Any:
-        return self.formula(*given, *self.constants)
-
-
-def _model(
-    formula: Formula, inputs: Inputs, layout: str, leading: int
-) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    given = [in_layout(value, layout) for value in inputs()]
-    return _Model(formula, given[leading:]).eval(), tuple(given[:leading])
+from spinecore.bench.case import CONTEXT, OURS, PEER, Call, Inputs, Kind, Variant
+from spinecore.bench.models import Formula, as_model, in_layout, quiet_libraries
+from spinecore.bench.runtimes import onnxruntime, openvino
 
 
 def _without_gradient(function: Callable[..., Any], given: Sequence[Any]) -> Call:
@@ -93,7 +63,7 @@ def inference(
 
 
 def _eager(formula: Formula, inputs: Inputs, layout: str, leading: int) -> Call:
-    model, given = _model(formula, inputs, layout, leading)
+    model, given = as_model(formula, inputs, layout, leading)
     return _without_gradient(model, given)
 
 
@@ -102,7 +72,7 @@ def _compiled(
 ) -> Call:
     import torch._inductor.config as inductor
 
-    model, given = _model(formula, inputs, layout, leading)
+    model, given = as_model(formula, inputs, layout, leading)
     compiled = torch.compile(model, dynamic=False)
     call = _without_gradient(compiled, given)
     settings: dict[str, Any] = {
@@ -117,7 +87,7 @@ def _compiled(
 
 def autocast(formula: Formula, inputs: Inputs, layout: str, leading: int = 1) -> Call:
     """Eager float32 tensors under bfloat16 autocast."""
-    model, given = _model(formula, inputs, layout, leading)
+    model, given = as_model(formula, inputs, layout, leading)
 
     def call() -> Any:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -235,77 +205,3 @@ def ours(
 
 def _ours(run: Callable[..., Any], inputs: Inputs, layout: str) -> Call:
     return _without_gradient(run, [in_layout(value, layout) for value in inputs()])
-
-
-# ---- other runtimes --------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=2)  # both runtimes take the same models
-def _onnx(formula: Formula, inputs: Inputs, leading: int) -> tuple[bytes, list[Any]]:
-    """The model in ONNX form, in NCHW as both runtimes want it, and its inputs as arrays."""
-    _required("onnx")
-    _required("onnxscript")
-    model, given = _model(formula, inputs, "nchw", leading)
-    with quiet_libraries(), torch.no_grad():
-        # Both runtimes optimise by themselves; the exporter's own rewriting has returned wrong values.
-        program = torch.onnx.export(model, given, dynamo=True, optimize=False, verbose=False)
-    assert program is not None
-    return program.model_proto.SerializeToString(), [tensor.numpy() for tensor in given]
-
-
-def _required(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        remedy = "pip install 'spinecore-torch[bench]'"
-        raise Unavailable(f"{package} is not installed ({error}): {remedy}") from error
-
-
-def onnxruntime(formula: Formula, inputs: Inputs, leading: int = 1) -> Call:
-    """ONNX Runtime on one thread."""
-    runtime = _required("onnxruntime")
-    content, arrays = _onnx(formula, inputs, leading)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    feed = dict(zip((entry.name for entry in session.get_inputs()), arrays, strict=True))
-    return lambda: session.run(None, feed)
-
-
-def openvino(formula: Formula, inputs: Inputs, leading: int = 1, precision: str = "f32") -> Call:
-    """OpenVINO on one thread; its own choice of precision would be bfloat16."""
-    runtime = _required("openvino")
-    content, arrays = _onnx(formula, inputs, leading)
-    core = runtime.Core()
-    settings: dict[str, Any] = {
-        "INFERENCE_NUM_THREADS": 1,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": precision,
-    }
-    compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)
-    request = compiled.create_infer_request()
-    given = [runtime.Tensor(array, shared_memory=True) for array in arrays]
-    outputs = len(compiled.outputs)
-
-    def call() -> list[Any]:
-        request.infer(given, share_outputs=True)
-        return [request.get_output_tensor(index).data for index in range(outputs)]
-
-    return call
-
-
-class quiet_libraries:  # noqa: N801 - used as a function
-    """Exporters and compilers talk; what goes wrong in them arrives as an exception all the same."""
-
-    def __enter__(self) -> None:
-        self._caught = warnings.catch_warnings()
-        self._caught.__enter__()
-        warnings.simplefilter("ignore")
-        self._before = logging.root.manager.disable
-        logging.disable(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self._before)
-        self._caught.__exit__(None, None, None)

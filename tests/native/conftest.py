@@ -17,7 +17,7 @@ ISA_FLAGS: dict[str, list[str]] = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c"],
 }
-Build = Callable[[Path, Sequence[Path], Sequence[str], Sequence[str]], Path]
+Build = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +35,17 @@ def isa_flags() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="session")
 def build(compiler: str) -> Build:
-    """(folder, sources of the program, instruction sets, flags) -> the program."""
+    """(folder, sources of the program, instruction sets, flags) -> the program. Kernels of the sets that are
+    ``only_linked`` are compiled quickly, for a program that runs others.
+    """
 
-    def build(folder: Path, sources: Sequence[Path], isas: Sequence[str], flags: Sequence[str]) -> Path:
+    def build(
+        folder: Path,
+        sources: Sequence[Path],
+        isas: Sequence[str],
+        flags: Sequence[str],
+        only_linked: Sequence[str] = (),
+    ) -> Path:
         common = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Wno-psabi", f"-I{ROOT}/csrc/include", *flags]
         have = [f"-DSPINECORE_HAVE_{isa.upper()}=1" for isa in isas]
         shared = sorted((ROOT / "csrc/cpu").glob("*.cpp"))
@@ -45,7 +53,7 @@ def build(compiler: str) -> Build:
         jobs += [(path, folder / f"{path.stem}_program.o", have) for path in sources]
         for isa in isas:
             options = [f"-DSPINECORE_ISA=isa_{isa}", "-ffp-contract=fast", "-fno-exceptions", "-fno-rtti"]
-            options += ISA_FLAGS[isa]
+            options += [*ISA_FLAGS[isa], *(["-O0"] if isa in only_linked else [])]
             kernels = sorted((ROOT / "csrc/cpu/kernels").glob("*.cpp"))
             jobs += [(path, folder / f"{path.stem}_{isa}.o", options) for path in kernels]
 

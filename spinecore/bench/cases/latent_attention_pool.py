@@ -23,11 +23,10 @@ from spinecore.bench.peers import (
     forward_backward,
     inference,
     medium,
-    onnxruntime,
-    openvino,
     ours,
     training,
 )
+from spinecore.bench.runtimes import onnxruntime, openvino
 
 HEADS = 8
 SHAPES: tuple[Shape, ...] = (

@@ -17,7 +17,8 @@ from torch import Tensor
 from spinecore import ops
 from spinecore.bench.case import CONTEXT, Case, Problem, Shape, Target, Variant, Work
 from spinecore.bench.cases.images import AXES, LAYOUTS, SHAPES, double, drawn_once, in_dtype
-from spinecore.bench.peers import autocast, inference, openvino, ours
+from spinecore.bench.peers import autocast, inference, ours
+from spinecore.bench.runtimes import openvino
 
 STEPS = 2
 

@@ -412,4 +412,4 @@ def fused_conv_forward(
     """
 
 def fingerprint(tensors: Sequence[Tensor]) -> int:
-    """64 bits of dtype, shape, strides and bytes of dense float32 or bfloat16 tensors on the CPU."""
+    """64 bits of shape, strides and bytes of dense float32 tensors on the CPU."""

@@ -203,7 +203,7 @@ def run(call: Call, args: tuple[Any, ...], requested: str | None = None) -> Any:
 
 
 def count_use(op: str, name: str) -> None:
-    """Count a run that :func:`run` did not choose: of the prepared form of a whole network."""
+    """Count a run that :func:`run` did not choose: that of a kernel prepared once for many calls."""
     _usage[op, name] += 1
 
 

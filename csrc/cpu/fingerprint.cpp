@@ -62,14 +62,14 @@ bool is_dense(const TensorView& view) {
 Status fingerprint(const std::vector<TensorView>& tensors, uint64_t* result) {
   uint64_t state = secret[2];
   for (const TensorView& view : tensors) {
-    if (view.dtype == DType::other) return Status::wrong_type("fingerprint: a tensor is neither float32 nor bfloat16");
+    if (view.dtype != DType::float32) return Status::wrong_type("fingerprint: a tensor is not float32");
     if (!view.on_cpu || (view.data == nullptr && view.numel() > 0)) {
       return Status::wrong_value("fingerprint: a tensor has no memory on the CPU");
     }
     if (view.numel() > 0 && !is_dense(view)) {
       return Status::wrong_value("fingerprint: a tensor has gaps or overlaps; make it contiguous with .contiguous()");
     }
-    state = fold(state ^ static_cast<uint64_t>(view.dtype), secret[3] ^ static_cast<uint64_t>(view.dims));
+    state = fold(state, secret[3] ^ static_cast<uint64_t>(view.dims));
     for (int i = 0; i < view.dims; ++i) {
       const uint64_t stride = view.shape[i] == 1 ? 0 : static_cast<uint64_t>(view.strides[i]);
       state = fold(state ^ static_cast<uint64_t>(view.shape[i]), secret[1] ^ stride);

@@ -7,7 +7,7 @@ upsample, at a quarter of the pixels, and nothing is concatenated: convolutions 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,7 @@ class _Extractor:
 
     def __call__(self, inputs: Maps, low: Maps) -> Tensor:
         reduced = self.reduce(*inputs, addends=low[:1])
-        p1, p2, p3, p4 = reduced.split(self.width, 1)
+        p1, p2, p3, p4 = torch.split(reduced, self.width, 1)
         for part in self.branch5:
             p3 = part(p3)
         return self.fuse(p1, self.branch3(p2), p3, self.branch7(p4), *inputs, addends=low[1:])
@@ -80,7 +80,7 @@ class _Jump:
 
 
 class _Cross:
-    """`MCSkip`: all coarse maps as large as this level, or larger, in one convolution, the smaller ones added to it."""
+    """`MCSkip`: coarse maps of this size or larger in one convolution, the smaller ones added to it."""
 
     def __init__(self, block: nn.Module, upsampled: int) -> None:
         require(block, MCSkip)
@@ -145,9 +145,10 @@ class _Decoder:
             self.splits.append([len(w) for w in weights])
 
     def __call__(self, maps: Maps, coarse: Maps) -> Maps:
-        d, out = maps[-1], []
+        d = maps[-1]
+        out: Maps = []
         for s in range(3, -1, -1):
-            low = self.above[s](d).split(self.splits[s], 1)
+            low = torch.split(self.above[s](d), self.splits[s], 1)
             parts = [self.jumps[s](maps[s])]
             if self.cross is not None:
                 pooled = [F.avg_pool2d(coarse[j], 2 ** (s - j)) for j in self.cross[s].larger if j < s]
@@ -164,7 +165,7 @@ def _output(conv: nn.Module) -> PreparedConv:
 class PreparedR2MFNet:
     """What `R2MFNet.forward` computes, from the network's values at the time it was made."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         config = net.config
         self.coarse_encoder = _Encoder(net.coarse_encoder)
         self.coarse_decoder = _Decoder(net.coarse_decoder, config.coarse_widths)

@@ -32,6 +32,19 @@ from .recurrent import RecurrentResidualConv
 
 Form = TypeVar("Form")
 
+_SETTINGS = (
+    "backend",
+    "dilation",
+    "eps",
+    "level",
+    "levels",
+    "mode",
+    "padding",
+    "residual",
+    "steps",
+    "stride",
+)
+"""Attributes of modules that a prepared form takes over."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -42,8 +55,10 @@ class NotPreparable(ValueError):  # noqa: N818 - reads as what it says
 class _Members(NamedTuple):
     """The parts of a module tree as they were, without the root itself: it must be free to go."""
 
-    dicts: list[tuple[dict[str, Any], tuple[Any, ...]]]
-    modules: list[nn.Module]
+    held: list[tuple[dict[str, Any], tuple[Any, ...]]]  # modules, parameters and buffers of every module
+    attributes: list[dict[str, Any]]
+    hooks: list[dict[int, Any]]
+    settings: list[tuple[dict[str, Any], str, Any]]
     tensors: list[Tensor]
 
 
@@ -55,35 +70,38 @@ class _Kept(NamedTuple, Generic[Form]):
 
 
 def _members(root: nn.Module) -> _Members:
-    dicts: list[tuple[dict[str, Any], tuple[Any, ...]]] = []
-    modules: list[nn.Module] = []
-    tensors: list[Tensor] = []
+    members = _Members([], [], [], [], [])
     for part in root.modules():
-        if part is not root:
-            modules.append(part)
+        own = part.__dict__
+        members.attributes.append(own)
+        members.hooks.extend(own[hooks] for hooks in _HOOKS)
+        members.settings.extend((own, name, own[name]) for name in _SETTINGS if name in own)
         for held in (part._modules, part._parameters, part._buffers):
             if held:
-                dicts.append((held, tuple(held.values())))
+                members.held.append((held, tuple(held.values())))
         for held in (part._parameters, part._buffers):
-            tensors += [t for t in held.values() if t is not None and t.is_floating_point()]
-    return _Members(dicts, modules, tensors)
+            members.tensors.extend(t for t in held.values() if t is not None and t.is_floating_point())
+    return members
 
 
 def _same(members: _Members) -> bool:
-    return all(len(held) == len(seen) and all(map(is_, held.values(), seen)) for held, seen in members.dicts)
+    return all(
+        len(held) == len(seen) and all(map(is_, held.values(), seen)) for held, seen in members.held
+    ) and all(own.get(name) == value for own, name, value in members.settings)
 
 
-def _plain_evaluation(part: nn.Module) -> bool:
+def _plain_evaluation(members: _Members) -> bool:
     # `forward` among the attributes of an instance: somebody has wrapped it.
-    own = part.__dict__
-    return not (own["training"] or any(own[hooks] for hooks in _HOOKS) or "forward" in own)
+    return not any(members.hooks) and not any(
+        own["training"] or "forward" in own for own in members.attributes
+    )
 
 
 def _observed() -> bool:
     """Whether something looks at the single operations: then they must be there to be seen."""
     return (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or torch.is_autocast_enabled("cpu")
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
@@ -112,17 +130,17 @@ class Prepared(Generic[Form]):
             return None
         if torch.compiler.is_compiling() or x.device.type != "cpu" or x.layout is not torch.strided:
             return None
-        if _observed() or not _plain_evaluation(module) or not native.available().ok:
+        if _observed() or not native.available().ok:
             return None
         kept: _Kept[Form] | None = self._kept.get(module)  # type: ignore[no-untyped-call]
         members = kept.members if kept is not None and _same(kept.members) else _members(module)
-        if not all(map(_plain_evaluation, members.modules)):
+        if not _plain_evaluation(members):
             return None
         if torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in members.tensors)):
             return None
-        if any(t.dtype is not torch.float32 or t.device.type != "cpu" for t in members.tensors):
-            return None
         mark, isa = _fingerprint(members.tensors), native.instruction_set()
+        if mark is None:
+            return None
         if (
             kept is None
             or kept.members is not members
@@ -138,11 +156,14 @@ class Prepared(Generic[Form]):
         return kept.form
 
 
-def _fingerprint(tensors: list[Tensor]) -> int:
+def _fingerprint(tensors: list[Tensor]) -> int | None:
+    """Of float32 tensors on the CPU; None where there are others."""
     try:
         return native.fingerprint(tensors)
-    except ValueError:  # one of them has gaps
-        return native.fingerprint([t.contiguous() for t in tensors])
+    except (TypeError, ValueError):
+        if any(t.dtype is not torch.float32 or t.device.type != "cpu" for t in tensors):
+            return None
+        return native.fingerprint([t.contiguous() for t in tensors])  # one of them has gaps
 
 
 # ---- prepared forms of common parts ------------------------------------------------------------------------

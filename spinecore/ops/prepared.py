@@ -1,5 +1,5 @@
-"""Convolutions prepared for inference: weights folded, packed or transformed once, everything around them in
-the same pass. They are no operators: no autograd, no dispatcher, float32 on the CPU only. `spinecore.nn.prepared`
+"""Convolutions prepared for inference: weights packed or transformed once, everything around them in the same
+pass. They are no operators: no autograd, no dispatcher, float32 on the CPU only. `spinecore.nn.prepared`
 decides when they may stand for the modules they were made from.
 
     y = activation(conv(concat(inputs), w) + bias + sum of bilinear(addends))
@@ -22,12 +22,14 @@ _WINOGRAD_CHANNELS = 8
 _NONE = torch.empty(0, dtype=torch.float32, device="cpu")
 
 
-class NotFinite(ArithmeticError):
+class NotFinite(ArithmeticError):  # noqa: N818 - reads as what it says
     """A result holds NaN or infinity, which Winograd's transform would have spread: compute it otherwise."""
 
 
 def available() -> Verdict:
-    """Whether prepared convolutions can run here and are worth it, in words."""
+    """Whether prepared convolutions can run here and are worth it. `backends.usage` counts their runs as
+    ``prepared_conv`` and ``prepared_recurrence``.
+    """
     reason = _native.unavailable_reason()
     if reason is not None:
         return Verdict(False, reason)
@@ -43,7 +45,7 @@ def instruction_set() -> str:
 
 
 def fingerprint(tensors: Sequence[Tensor]) -> int:
-    """64 bits of shapes, strides and bytes of dense float32 or bfloat16 tensors on the CPU."""
+    """64 bits of shapes, strides and bytes of dense float32 tensors on the CPU."""
     value: int = _native.core().fingerprint(tensors)
     return value
 
@@ -105,6 +107,7 @@ class PreparedConv:
     def __call__(self, *inputs: Tensor, addends: Sequence[Tensor] = (), gate: Tensor = _NONE) -> Tensor:
         """(N, O, H / stride, W / stride), channels-last."""
         core = _native.core()
+        backends.count_use("prepared_conv", "cpu")
         n, _, height, width = inputs[0].shape
         if self.winograd and not addends and len(inputs) == 1:
             y = _image(n, self.out_channels, height, width)
@@ -145,6 +148,7 @@ class PreparedRecurrence:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W), channels-last, of x as it is."""
         core = _native.core()
+        backends.count_use("prepared_recurrence", "cpu")
         y = torch.empty_like(x)
         size = core.recurrent_residual_conv_workspace(*x.shape, self.steps)
         finite = core.recurrent_residual_conv_forward(
@@ -161,8 +165,3 @@ class PreparedRecurrence:
         if not finite:
             raise NotFinite
         return y
-
-
-def count(name: str) -> None:
-    """Have `backends.usage` count one run of the prepared form of a network."""
-    backends.count_use(name, "cpu")

@@ -9,7 +9,7 @@
 
 namespace spinecore {
 
-// Of dtype, shape, strides and bytes of dense float32 or bfloat16 tensors, in their order.
+// Of shape, strides and bytes of dense float32 tensors, in their order.
 Status fingerprint(const std::vector<TensorView>& tensors, uint64_t* result);
 
 }  // namespace spinecore

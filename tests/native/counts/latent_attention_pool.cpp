@@ -15,20 +15,20 @@ std::vector<Workload> pool(bool absorbed) {
   const auto mask = tensor("mask", {0, tokens}), bias = tensor("bias", {0, rows, tokens});
   const auto d_bias = tensor("d_bias", {0, rows, tokens});
   const auto y = tensor("y", {batch, rows, width}), dy = tensor("dy", {batch, rows, width});
-  const auto lse = tensor("lse", {batch, heads, rows}), pooled = tensor("pooled", {batch, rows, width});
+  const auto norms = tensor("norms", {2, batch, heads, rows}), pooled = tensor("pooled", {batch, rows, width});
   const auto scores = tensor("scores", {kept * batch, tokens, heads * rows});
   const auto means = tensor("means", {kept * heads, batch, rows, width});
   const std::string form = absorbed ? " absorbed float32" : " projected float32";
   const auto forward = [=] {
     return latent_attention_pool_forward({x->view, latents->view, wq->view, wk->view, wv->view, wo->view, mask->view,
-                                          bias->view, y->view, lse->view, pooled->view, scores->view, means->view},
+                                          bias->view, y->view, norms->view, pooled->view, scores->view, means->view},
                                          heads, 0.01, absorbed);
   };
   driver::require(forward().ok(), "latent_attention_pool_forward");
   const auto backward = [=] {
     return latent_attention_pool_backward(
         {x->view,         dy->view,   latents->view, wq->view,     wk->view,     wv->view,    wo->view,
-         mask->view,      bias->view, lse->view,     pooled->view, scores->view, means->view, dx->view,
+         mask->view,      bias->view, norms->view,   pooled->view, scores->view, means->view, dx->view,
          d_latents->view, dwq->view,  dwk->view,     dwv->view,    dwo->view,    d_bias->view},
         heads, 0.01);
   };

@@ -113,7 +113,8 @@ def conv3x3_forward(
     """Write y = activation(conv(x, w) + bias + residual); False where y is not finite and has to be computed
     by other means.
 
-    x (N,I,H,W), y and residual (N,O,H,W) float32 or bfloat16, all channels-last; `weights` of
+    x (N,I,H,W), y and residual (N,O,H,W) float32 or bfloat16, all channels-last, x also a slice of the
+    channels of such an image; `weights` of
     `winograd_transform`; bias (O,) float32. A bias or residual without elements is none.
     """
 

@@ -104,10 +104,24 @@ class _Cross:
             self.above = [weight[:, :upsampled]]
             self.gate = PreparedConv(weight[:, upsampled:], bias, activation="gate")
 
-    def __call__(self, pooled: Maps, coarse: Maps, low: Maps) -> Tensor:
-        here = [pooled[j] if j < self.level else coarse[j] for j in self.larger]
+    def __call__(self, pooled: Callable[[int, int], Tensor], coarse: Maps, low: Maps) -> Tensor:
+        here = [pooled(j, self.level) for j in self.larger]
         m = self.here(*here, addends=[convolve(coarse[j]) for j, convolve in self.deeper.items()])
         return m if self.gate is None else self.gate(m, addends=low, gate=m)
+
+
+def _pooled(maps: Maps) -> Callable[[int, int], Tensor]:
+    """Map j at the size of level s >= j, by means of 2 x 2, each taken once."""
+    kept: dict[tuple[int, int], Tensor] = {}
+
+    def at(j: int, s: int) -> Tensor:
+        if j == s:
+            return maps[j]
+        if (j, s) not in kept:
+            kept[j, s] = F.avg_pool2d(at(j, s - 1), 2)
+        return kept[j, s]
+
+    return at
 
 
 class _Encoder:
@@ -145,13 +159,13 @@ class _Decoder:
             self.splits.append([len(w) for w in weights])
 
     def __call__(self, maps: Maps, coarse: Maps) -> Maps:
+        pooled = _pooled(coarse)
         d = maps[-1]
         out: Maps = []
         for s in range(3, -1, -1):
             low = torch.split(self.above[s](d), self.splits[s], 1)
             parts = [self.jumps[s](maps[s])]
             if self.cross is not None:
-                pooled = [F.avg_pool2d(coarse[j], 2 ** (s - j)) for j in self.cross[s].larger if j < s]
                 parts.append(self.cross[s](pooled, coarse, list(low[2:])))
             d = self.levels[s](parts, list(low[:2]))
             out.insert(0, d)

@@ -10,7 +10,8 @@
 
 The fast form is chosen only where nothing but the result can tell it from the plain one: evaluation without
 gradients, float32 on the CPU, no autocast, no hooks, nothing traced or compiled. It is thrown away when a
-module, parameter or buffer is exchanged or any byte of one changes, however that happens.
+module, parameter or buffer is exchanged or any byte of one changes, however that happens. `backends.usage`
+counts its runs as ``prepared <class>``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.autograd import forward_ad
 from torch.nn.modules import module as module_globals
 from torch.utils.weak import WeakIdKeyDictionary
 
+from spinecore import backends
 from spinecore.ops import prepared as native
 from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
 
@@ -153,6 +155,8 @@ class Prepared(Generic[Form]):
             except NotPreparable:
                 form = None
             kept = self._kept[module] = _Kept(members, mark, isa, form)
+        if kept.form is not None:
+            backends.count_use(f"prepared {type(module).__name__}", "cpu")
         return kept.form
 
 

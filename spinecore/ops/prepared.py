@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spinecore import _native, backends
+from spinecore import _native
 from spinecore.backends import Verdict
 
 _ACTIVATIONS = {"none": 0, "relu": 1, "gate": 2}
@@ -27,9 +27,7 @@ class NotFinite(ArithmeticError):  # noqa: N818 - reads as what it says
 
 
 def available() -> Verdict:
-    """Whether prepared convolutions can run here and are worth it. `backends.usage` counts their runs as
-    ``prepared_conv`` and ``prepared_recurrence``.
-    """
+    """Whether prepared convolutions can run here and are worth it."""
     reason = _native.unavailable_reason()
     if reason is not None:
         return Verdict(False, reason)
@@ -58,8 +56,7 @@ def _winograd_weights(w: Tensor) -> Tensor:
 
 
 def _image(n: int, channels: int, height: int, width: int) -> Tensor:
-    size = (n, channels, height, width)
-    return torch.empty(size, dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
+    return torch.empty((n, height, width, channels), dtype=torch.float32, device="cpu").permute(0, 3, 1, 2)
 
 
 class PreparedConv:
@@ -106,25 +103,28 @@ class PreparedConv:
 
     def __call__(self, *inputs: Tensor, addends: Sequence[Tensor] = (), gate: Tensor = _NONE) -> Tensor:
         """(N, O, H / stride, W / stride), channels-last."""
-        core = _native.core()
-        backends.count_use("prepared_conv", "cpu")
         n, _, height, width = inputs[0].shape
-        if self.winograd and not addends and len(inputs) == 1:
+        if self.winograd:
+            if addends or len(inputs) != 1:
+                raise ValueError("PreparedConv: a 3x3 convolution takes one input and no addends")
             y = _image(n, self.out_channels, height, width)
-            if not core.conv3x3_forward(inputs[0], self.weights, self.bias, _NONE, self.activation == 1, y):
+            if not _native.core().conv3x3_forward(
+                inputs[0], self.weights, self.bias, _NONE, self.activation == 1, y
+            ):
                 raise NotFinite
             return y
-        if self.winograd:
-            raise ValueError("PreparedConv: a 3x3 convolution takes one input and no addends")
-        y = _image(n, self.out_channels, -(-height // self.stride), -(-width // self.stride))
-        core.fused_conv_forward(
+        stride = self.stride
+        if stride > 1:
+            height, width = -(-height // stride), -(-width // stride)
+        y = _image(n, self.out_channels, height, width)
+        _native.core().fused_conv_forward(
             inputs,
             self.weights,
             self.bias,
             addends,
             gate,
             self.kernel,
-            self.stride,
+            stride,
             self.dilation,
             self.activation,
             y,
@@ -148,7 +148,6 @@ class PreparedRecurrence:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W), channels-last, of x as it is."""
         core = _native.core()
-        backends.count_use("prepared_recurrence", "cpu")
         y = torch.empty_like(x)
         size = core.recurrent_residual_conv_workspace(*x.shape, self.steps)
         finite = core.recurrent_residual_conv_forward(

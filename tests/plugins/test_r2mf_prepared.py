@@ -73,7 +73,7 @@ def prepared(model: R2MFNet, x: Tensor) -> R2MFOutput:
     backends.reset_usage()
     with torch.no_grad():
         out: R2MFOutput = model(x)
-    assert backends.usage().get("prepared_conv", {}).get("cpu", 0) > 0
+    assert backends.usage().get("prepared R2MFNet", {}).get("cpu", 0) > 0
     return out
 
 
@@ -82,7 +82,7 @@ def plain(model: R2MFNet, x: Tensor) -> R2MFOutput:
     backends.reset_usage()
     with torch.enable_grad():
         out: R2MFOutput = model(x)
-    assert "prepared_conv" not in backends.usage()
+    assert "prepared R2MFNet" not in backends.usage()
     return out
 
 
@@ -230,7 +230,7 @@ def test_copies_and_other_dtypes_have_their_own() -> None:
     with torch.no_grad():
         backends.reset_usage()
         assert_same(double(x.double()), R2MFOutput(*(t.double() for t in before)))  # type: ignore[union-attr]
-        assert "prepared_conv" not in backends.usage()
+        assert "prepared R2MFNet" not in backends.usage()
     assert_same(prepared(double.float(), x), before, 1e-5)
     half = model.to(torch.bfloat16)
     with torch.no_grad():
@@ -250,7 +250,7 @@ def test_gradients_in_evaluation() -> None:
     plain(frozen, x).coarse.sum().backward()
     backends.reset_usage()
     assert not frozen(x.detach()).coarse.requires_grad
-    assert "prepared_conv" in backends.usage()
+    assert "prepared R2MFNet" in backends.usage()
 
 
 def test_steps_back_when_something_watches() -> None:
@@ -260,7 +260,7 @@ def test_steps_back_when_something_watches() -> None:
     def unprepared() -> bool:
         backends.reset_usage()
         model(x)
-        return "prepared_conv" not in backends.usage()
+        return "prepared R2MFNet" not in backends.usage()
 
     with torch.no_grad():
         assert not unprepared()

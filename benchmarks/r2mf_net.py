@@ -1,0 +1,141 @@
+"""R2MF-Net end to end against its peers on the shipped weights: one thread, CPU time, in turns.
+
+python benchmarks/r2mf_net.py                   512x256 and the default working size, batch 1 and 4
+python benchmarks/r2mf_net.py --compile         also torch.compile with frozen parameters (minutes)
+python benchmarks/r2mf_net.py --profile         also where the time goes, module by module and prepared
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import spinecore
+from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
+from spinecore.nn import RecurrentResidualConv, SCSEGate
+
+SIZES = ((512, 256), (512, 192))
+BATCHES = (1, 4)
+PEERS = ("eager", "compile", "onnxruntime", "openvino")
+
+
+class PlainRecurrence(nn.Module):
+    """`RecurrentResidualConv` in evaluation, of PyTorch's operations."""
+
+    def __init__(self, unit: RecurrentResidualConv) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        unit = self.unit
+
+        def activated(y: Tensor, k: int) -> Tensor:
+            mean, var = unit.running_mean[k], unit.running_var[k]
+            return F.relu(F.batch_norm(y, mean, var, unit.gamma[k], unit.beta[k], False, 0.0, unit.eps))
+
+        first = F.conv2d(x, unit.w_in, padding=1)
+        u = activated(first, 0)
+        for k in range(1, unit.steps + 1):
+            u = activated(first + F.conv2d(u, unit.w_in if unit.w_rec is None else unit.w_rec, padding=1), k)
+        return x + u if unit.residual else u
+
+
+class PlainGate(nn.Module):
+    """`SCSEGate` without biases, of PyTorch's operations."""
+
+    def __init__(self, gate: SCSEGate) -> None:
+        super().__init__()
+        self.gate = gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(F.linear(x.mean((2, 3)), self.gate.w1))
+        channel = torch.sigmoid(F.linear(hidden, self.gate.w2))[:, :, None, None]
+        return x * channel + x * torch.sigmoid(F.conv2d(x, self.gate.ws[None, :, None, None]))
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The network with every operator of spinecore written out."""
+    model = copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, RecurrentResidualConv):
+                setattr(parent, name, PlainRecurrence(child))
+            if isinstance(child, SCSEGate):
+                setattr(parent, name, PlainGate(child))
+    return model
+
+
+def variants(model: nn.Module, x: Tensor, compiled: bool) -> dict[str, Callable[[], object]]:
+    """Ours and every peer, ready to be called."""
+    import onnxruntime
+    import openvino
+
+    written_out = plain(model)
+    calls: dict[str, Callable[[], object]] = {"spinecore": lambda: model(x), "eager": lambda: written_out(x)}
+    content = io.BytesIO()
+    torch.onnx.export(written_out, (x,), content, opset_version=17, dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content.getvalue(), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: x.contiguous().numpy()}
+    calls["onnxruntime"] = lambda: session.run(None, feed)
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    loaded = core.compile_model(core.read_model(io.BytesIO(content.getvalue())), "CPU", settings)
+    request, given = loaded.create_infer_request(), openvino.Tensor(x.contiguous().numpy())
+    calls["openvino"] = lambda: list(request.infer([given]).values())
+    if compiled:
+        import torch._inductor.config as inductor
+
+        fast = torch.compile(written_out, dynamic=False)
+        with inductor.patch(freezing=True):
+            fast(x)
+        calls["compile"] = lambda: fast(x)
+    return calls
+
+
+def where_the_time_goes(model: nn.Module, x: Tensor) -> None:
+    """Self CPU time by operation, of the network module by module and in its prepared form."""
+    for name, call in (("written out", plain(model)), ("spinecore", model)):
+        call(x)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            for _ in range(5):
+                call(x)
+        print(f"where the time goes, {name}, five runs")
+        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=12))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    given = parser.parse_args()
+    keep_memory()
+    with one_thread(), torch.no_grad():
+        for height, width in SIZES:
+            model = spinecore.create_model("r2mf_net", weights="shipped").eval()
+            model = model.to(memory_format=torch.channels_last)
+            for batch in BATCHES:
+                x = torch.randn(batch, 2, height, width, generator=torch.Generator().manual_seed(0))
+                x = x.contiguous(memory_format=torch.channels_last)
+                calls = variants(model, x, given.compile)
+                expected = calls["eager"]()
+                for name, call in calls.items():
+                    for a, b in zip(call(), expected, strict=True):  # type: ignore[call-overload]
+                        assert float((torch.as_tensor(a) - b).abs().max()) <= 1e-4, name
+                seconds = time_in_turns(calls, rounds=9, seconds=0.06)
+                best = min(seconds[name] for name in PEERS if name in seconds)
+                cells = ", ".join(f"{name} {value * 1e3:.1f}" for name, value in seconds.items())
+                print(f"{height}x{width} batch {batch}: ratio {best / seconds['spinecore']:.2f}; ms: {cells}")
+                if given.profile:
+                    where_the_time_goes(model, x)
+
+
+if __name__ == "__main__":
+    main()

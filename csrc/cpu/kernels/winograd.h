@@ -419,8 +419,16 @@ SPINECORE_INLINE void each_pixel(const Tile& tile, const Body& body) {
   }
 }
 
-// max(x, 0) that lets NaN pass, as torch's does.
-SPINECORE_INLINE Vec relu(Vec value) { return value < splat(0.f) ? splat(0.f) : value; }
+// max(x, 0) that lets NaN pass, as torch's does: where one is NaN, x86's maximum is its second operand.
+SPINECORE_INLINE Vec relu(Vec value) {
+#if defined(__AVX512F__)
+  return bits_as<Vec>(_mm512_max_ps(_mm512_setzero_ps(), bits_as<__m512>(value)));
+#elif defined(__AVX2__)
+  return bits_as<Vec>(_mm256_max_ps(_mm256_setzero_ps(), bits_as<__m256>(value)));
+#else
+  return value < splat(0.f) ? splat(0.f) : value;
+#endif
+}
 
 // The transform spreads a NaN or an infinity over its tile, and never loses one: whoever calls has the reference
 // compute what is not finite. A flag is raised by the sum of value - value, which is zero for numbers.

@@ -14,6 +14,7 @@ class CoreInfo(TypedDict):
     compiler: str
     isa_compiled: list[str]
     isa_best: str
+    bf16_products: bool
     isa_selected: str
     isa_error: str
     threads_source: str

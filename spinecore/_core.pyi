@@ -387,6 +387,28 @@ def cross_decorrelation_backward(
 ) -> None:
     """Write da and db, like a and b, from the gradient () of the penalty and what the forward kept."""
 
+def conv1x1_workspace(in_channels: int, out_channels: int) -> int:
+    """Size of the workspace of `conv1x1_forward`, in float32 elements."""
+
+def conv1x1_forward(x: Tensor, w: Tensor, bias: Tensor, y: Tensor, workspace: Tensor) -> None:
+    """Write y = w x + bias at every pixel.
+
+    x (N,I,H,W) and y (N,O,H,W) float32 or bfloat16, channels-last; w (O,I), bias (O,) and the workspace
+    (`conv1x1_workspace`) float32. A bias without elements is none.
+    """
+
+def conv1x1_backward_workspace(pixels: int, in_channels: int, out_channels: int) -> int:
+    """Size of the workspace of `conv1x1_backward`, in float32 elements; pixels: N H W."""
+
+def conv1x1_backward(
+    x: Tensor, dy: Tensor, w: Tensor, dx: Tensor, dw: Tensor, d_bias: Tensor, workspace: Tensor
+) -> None:
+    """Write the gradients of `conv1x1_forward`; dx without elements is not wanted.
+
+    Images channels-last and of one dtype; w and dw (O,I), d_bias (O,) and the workspace
+    (`conv1x1_backward_workspace`) float32.
+    """
+
 def fused_conv_weights_size(depth: int, out_channels: int) -> int:
     """Float32 elements of packed weights of `depth` terms a result, under the selected instruction set."""
 

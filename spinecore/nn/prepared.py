@@ -30,6 +30,7 @@ from spinecore import backends
 from spinecore.ops import prepared as native
 from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
 
+from .conv2d import Conv2d
 from .recurrent import RecurrentResidualConv
 
 Form = TypeVar("Form")
@@ -179,7 +180,8 @@ def require(part: nn.Module, kind: type[nn.Module]) -> None:
 
 def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution followed by a batch normalisation with running statistics."""
-    require(conv, nn.Conv2d)
+    if type(conv) is not Conv2d:
+        require(conv, nn.Conv2d)
     conv = cast(nn.Conv2d, conv)
     if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise NotPreparable(f"{conv}")

@@ -9,24 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spinecore.nn import Conv2d, RecurrentResidualConv, SCSEGate
+from spinecore.nn import Conv2d, ConvNorm, RecurrentResidualConv, SCSEGate
 
 
-def conv_bn(c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def conv_bn(c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> ConvNorm:
     """Bias-free convolution, batch normalisation: (N,c_in,H,W) -> (N,c_out,ceil(H/stride),ceil(W/stride))."""
     padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        Conv2d(c_in, c_out, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(c_out)
-    )
+    return ConvNorm(Conv2d(c_in, c_out, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(c_out))
 
 
-def conv_bn_relu(
-    c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1
-) -> nn.Sequential:
+def conv_bn_relu(c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> ConvNorm:
     """`conv_bn` followed by ReLU."""
-    return nn.Sequential(
-        *conv_bn(c_in, c_out, kernel, stride=stride, dilation=dilation), nn.ReLU(inplace=True)
-    )
+    return ConvNorm(*conv_bn(c_in, c_out, kernel, stride=stride, dilation=dilation), nn.ReLU(inplace=True))
 
 
 class InceptionBranches(nn.Module):

@@ -5,7 +5,7 @@ work.
 from __future__ import annotations
 
 from spinecore.nn.conv import Conv3x3
-from spinecore.nn.conv2d import Conv2d
+from spinecore.nn.conv2d import Conv2d, ConvNorm
 from spinecore.nn.decorrelation import CovarianceLoss, CrossCovarianceLoss, OrthogonalityLoss
 from spinecore.nn.distributed_decorrelation import distributed_covariance_penalty
 from spinecore.nn.latent import LatentAttentionPool, LatentDictionaryPool
@@ -15,6 +15,7 @@ from spinecore.nn.scse import SCSEGate
 __all__ = [
     "Conv2d",
     "Conv3x3",
+    "ConvNorm",
     "CovarianceLoss",
     "CrossCovarianceLoss",
     "LatentAttentionPool",

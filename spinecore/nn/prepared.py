@@ -10,12 +10,17 @@
 
 The fast form is chosen only where nothing but the result can tell it from the plain one: evaluation without
 gradients, float32 on the CPU, no autocast, no hooks, nothing traced or compiled. It is thrown away when a
-module, parameter or buffer is exchanged or any byte of one changes, however that happens. `backends.usage`
-counts its runs as ``prepared <class>``.
+module, parameter or buffer is exchanged or changes. `backends.usage` counts its runs as ``prepared <class>``.
+
+That a tensor has changed is seen by its version counter: operations in place, `load_state_dict`, optimizers. What
+goes past the counter (``.data``, NumPy views) is seen by address and by one cache line in every 2 KiB: any write to a
+whole tensor is, and one to a few neighbouring elements may not be; after such a write call :func:`forget`. Tensors
+without a counter (made in inference mode) are compared byte for byte.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from operator import is_
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -30,7 +35,7 @@ from spinecore import backends
 from spinecore.ops import prepared as native
 from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
 
-from .conv2d import Conv2d
+from .conv2d import Conv2d, ConvNorm
 from .recurrent import RecurrentResidualConv
 
 Form = TypeVar("Form")
@@ -63,17 +68,27 @@ class _Members(NamedTuple):
     hooks: list[dict[int, Any]]
     settings: list[tuple[dict[str, Any], str, Any]]
     tensors: list[Tensor]
+    counted: list[Tensor]  # of them, those that have a version counter
+    uncounted: list[Tensor]
+
+
+class _Mark(NamedTuple):
+    """What the tensors were like: equal marks, equal tensors."""
+
+    versions: tuple[int, ...]
+    sample: int
+    bytes: int
 
 
 class _Kept(NamedTuple, Generic[Form]):
     members: _Members
-    fingerprint: int
+    mark: _Mark
     instruction_set: str
     form: Form | None
 
 
 def _members(root: nn.Module) -> _Members:
-    members = _Members([], [], [], [], [])
+    members = _Members([], [], [], [], [], [], [])
     for part in root.modules():
         own = part.__dict__
         members.attributes.append(own)
@@ -84,6 +99,8 @@ def _members(root: nn.Module) -> _Members:
                 members.held.append((held, tuple(held.values())))
         for held in (part._parameters, part._buffers):
             members.tensors.extend(t for t in held.values() if t is not None and t.is_floating_point())
+    for tensor in members.tensors:
+        (members.uncounted if tensor.is_inference() else members.counted).append(tensor)
     return members
 
 
@@ -126,6 +143,7 @@ class Prepared(Generic[Form]):
     def __init__(self, build: Callable[[Any], Form]) -> None:
         self._build = build
         self._kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        _every.add(self)
 
     def find(self, module: nn.Module, x: Tensor) -> Form | None:
         """The prepared form of `module` for the input `x`, or None where the plain form has to run."""
@@ -141,15 +159,10 @@ class Prepared(Generic[Form]):
             return None
         if torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in members.tensors)):
             return None
-        mark, isa = _fingerprint(members.tensors), native.instruction_set()
+        mark, isa = _mark(members), native.instruction_set()
         if mark is None:
             return None
-        if (
-            kept is None
-            or kept.members is not members
-            or kept.fingerprint != mark
-            or kept.instruction_set != isa
-        ):
+        if kept is None or kept.members is not members or kept.mark != mark or kept.instruction_set != isa:
             try:
                 with torch.no_grad():
                     form = self._build(module)
@@ -161,10 +174,26 @@ class Prepared(Generic[Form]):
         return kept.form
 
 
-def _fingerprint(tensors: list[Tensor]) -> int | None:
+_every: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
+
+
+def forget(module: nn.Module) -> None:
+    """Throw the prepared forms of `module` away: after a write that neither version counter nor sample sees."""
+    for prepared in _every:
+        prepared._kept.pop(module, None)  # type: ignore[no-untyped-call]
+
+
+def _mark(members: _Members) -> _Mark | None:
     """Of float32 tensors on the CPU; None where there are others."""
+    sample, whole = _fingerprint(members.counted, True), _fingerprint(members.uncounted, False)
+    if sample is None or whole is None:
+        return None
+    return _Mark(tuple([tensor._version for tensor in members.counted]), sample, whole)
+
+
+def _fingerprint(tensors: list[Tensor], sampled: bool) -> int | None:
     try:
-        return native.fingerprint(tensors)
+        return native.fingerprint(tensors, sampled)
     except (TypeError, ValueError):
         if any(t.dtype is not torch.float32 or t.device.type != "cpu" for t in tensors):
             return None
@@ -172,16 +201,15 @@ def _fingerprint(tensors: list[Tensor]) -> int | None:
 
 
 # ---- prepared forms of common parts ------------------------------------------------------------------------
-def require(part: nn.Module, kind: type[nn.Module]) -> None:
-    """Raise `NotPreparable` unless `part` is exactly a `kind`: a subclass may do anything."""
-    if type(part) is not kind:
-        raise NotPreparable(f"{type(part).__name__} is not {kind.__name__}")
+def require(part: nn.Module, *kinds: type[nn.Module]) -> None:
+    """Raise `NotPreparable` unless `part` is exactly one of `kinds`: a subclass may do anything."""
+    if type(part) not in kinds:
+        raise NotPreparable(f"{type(part).__name__} is not {' or '.join(kind.__name__ for kind in kinds)}")
 
 
 def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution followed by a batch normalisation with running statistics."""
-    if type(conv) is not Conv2d:
-        require(conv, nn.Conv2d)
+    require(conv, nn.Conv2d, Conv2d)
     conv = cast(nn.Conv2d, conv)
     if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise NotPreparable(f"{conv}")
@@ -216,8 +244,8 @@ def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor
 
 
 def prepare_block(block: nn.Module) -> PreparedConv:
-    """A `torch.nn.Sequential` of convolution, batch normalisation and, if there is a third, ReLU."""
-    require(block, nn.Sequential)
+    """A sequence of convolution, batch normalisation and, if there is a third, ReLU."""
+    require(block, nn.Sequential, ConvNorm)
     parts = list(block.children())
     if len(parts) not in (2, 3):
         raise NotPreparable(f"{block}")
@@ -247,6 +275,7 @@ __all__ = [
     "PreparedConv",
     "PreparedRecurrence",
     "fold",
+    "forget",
     "prepare_block",
     "prepare_recurrence",
     "require",

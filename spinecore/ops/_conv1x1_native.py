@@ -1,4 +1,4 @@
-"""The native CPU kernel of the 1x1 convolution: allocates what the core fills."""
+"""The native CPU kernels of the 1x1 convolution, alone and normalised: allocates what the core fills."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ def _room(size: int) -> Tensor:
     return torch.empty(size, dtype=torch.float32, device="cpu")
 
 
+def _row(value: Tensor) -> Tensor:
+    return value.detach().to(torch.float32).contiguous()
+
+
 def forward(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """The kernel of the operator."""
     core = _native.core()
@@ -51,7 +55,7 @@ def forward(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     core.conv1x1_forward(
         channels_last(x),
         _matrix(w),
-        _ABSENT if bias is None else bias.to(torch.float32).contiguous(),
+        _ABSENT if bias is None else _row(bias),
         y,
         _room(core.conv1x1_workspace(channels, outputs)),
     )
@@ -70,3 +74,71 @@ def backward(x: Tensor, dy: Tensor, w: Tensor, need_dx: bool) -> tuple[Tensor, .
     size = core.conv1x1_backward_workspace(pixels, channels, outputs)
     core.conv1x1_backward(image, grad, _matrix(w), dx, dw, d_bias, _room(size))
     return in_layout_of(dx, x) if need_dx else dx, dw.view(w.shape).to(w.dtype), d_bias
+
+
+def normalised(
+    x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float, activation: str
+) -> tuple[Tensor, ...]:
+    """The kernel of `conv1x1_bn`: y, mean, biased variance, inverse standard deviation, z."""
+    core = _native.core()
+    batch, channels, height, width = x.shape
+    outputs = w.shape[0]
+    z = torch.empty(
+        (batch, outputs, height, width), dtype=x.dtype, device="cpu", memory_format=torch.channels_last
+    )
+    y = torch.empty_like(z)
+    mean, variance, inverse = _room(outputs), _room(outputs), _room(outputs)
+    core.conv1x1_bn_forward(
+        channels_last(x),
+        _matrix(w),
+        _row(gamma),
+        _row(beta),
+        eps,
+        activation == "relu",
+        z,
+        y,
+        mean,
+        variance,
+        inverse,
+        _room(core.conv1x1_bn_workspace(batch * height * width, channels, outputs)),
+    )
+    return in_layout_of(y, x), mean, variance, inverse, z
+
+
+def normalised_backward(
+    x: Tensor,
+    dy: Tensor,
+    w: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    z: Tensor,
+    eps: float,  # noqa: ARG001 - of the reference
+    activation: str,
+    need_dx: bool,
+) -> tuple[Tensor, ...]:
+    """The kernel of the backward of `conv1x1_bn`."""
+    core = _native.core()
+    image = channels_last(x)
+    outputs, channels = w.shape[:2]
+    dx = torch.empty_like(image, memory_format=torch.channels_last) if need_dx else x.new_empty(0)
+    dw = torch.empty((outputs, channels), dtype=torch.float32, device="cpu")
+    d_gamma, d_beta = _room(outputs), _room(outputs)
+    core.conv1x1_bn_backward(
+        image,
+        channels_last(dy),
+        _matrix(w),
+        _row(gamma),
+        _row(beta),
+        channels_last(z),
+        mean,
+        inverse,
+        activation == "relu",
+        dx,
+        dw,
+        d_gamma,
+        d_beta,
+        _room(core.conv1x1_bn_workspace(x.numel() // channels, channels, outputs)),
+    )
+    return in_layout_of(dx, x) if need_dx else dx, dw.view(w.shape).to(w.dtype), d_gamma, d_beta

@@ -11,7 +11,7 @@ from spinecore import ops
 
 
 def in_one_piece(x: Tensor) -> Tensor:
-    """A slice of the channels of a channels-last image, as chunk gives, in that layout; others as they are."""
+    """A slice of the channels of a channels-last image dense in that layout, all others as they are."""
     if x.stride(1) == 1 and not x.is_contiguous():
         return x.contiguous(memory_format=torch.channels_last)
     return x
@@ -45,8 +45,8 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvNorm(nn.Sequential):
-    """A `Conv2d`, a `torch.nn.BatchNorm2d` and optionally a `torch.nn.ReLU`, in training one operator where the
-    kernel is 1x1: `spinecore.ops.conv1x1_bn`.
+    """A `Conv2d`, a `torch.nn.BatchNorm2d` and optionally a `torch.nn.ReLU`; in training one operator where
+    the kernel is 1x1: `spinecore.ops.conv1x1_bn`.
 
     Names and values of parameters and buffers, running statistics and results are those of
     ``torch.nn.Sequential`` of the same modules, which runs whatever the operator does not cover (other
@@ -56,7 +56,7 @@ class ConvNorm(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, D, H', W')."""
         if not (self.training and self._is_one_operator(x)):
-            result: Tensor = super().forward(x)
+            result: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return result
         conv, norm = cast(Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
         activation = "relu" if len(self) == 3 else "none"
@@ -93,7 +93,5 @@ class ConvNorm(nn.Sequential):
             and x.dim() == 4
             and x.numel() > x.shape[1]
             and x.dtype.is_floating_point
-            and not any(
-                part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in parts
-            )
+            and not any(p._forward_hooks or p._forward_pre_hooks or p._backward_hooks for p in parts)
         )

@@ -12,10 +12,10 @@ The fast form is chosen only where nothing but the result can tell it from the p
 gradients, float32 on the CPU, no autocast, no hooks, nothing traced or compiled. It is thrown away when a
 module, parameter or buffer is exchanged or changes. `backends.usage` counts its runs as ``prepared <class>``.
 
-That a tensor has changed is seen by its version counter: operations in place, `load_state_dict`, optimizers. What
-goes past the counter (``.data``, NumPy views) is seen by address and by one cache line in every 2 KiB: any write to a
-whole tensor is, and one to a few neighbouring elements may not be; after such a write call :func:`forget`. Tensors
-without a counter (made in inference mode) are compared byte for byte.
+That a tensor has changed is seen by its version counter: operations in place, `load_state_dict`, optimizers.
+What goes past the counter (``.data``, NumPy views) is seen by address and by one cache line in every 2 KiB: a
+write to a whole tensor is, one to a few neighbouring elements may not be; after such a write call
+:func:`forget`. Tensors without a counter (made in inference mode) are compared byte for byte.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ _every: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
 
 
 def forget(module: nn.Module) -> None:
-    """Throw the prepared forms of `module` away: after a write that neither version counter nor sample sees."""
+    """Throw the prepared forms of `module` away: after a write that neither counter nor sample sees."""
     for prepared in _every:
         prepared._kept.pop(module, None)  # type: ignore[no-untyped-call]
 

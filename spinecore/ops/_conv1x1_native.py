@@ -25,7 +25,7 @@ def can_run(call: Call) -> Verdict:
     return _DENSE if call.layout == "channels_last" else _CONVERTED
 
 
-def worthwhile(call: Call) -> Verdict:
+def worthwhile(call: Call) -> Verdict:  # noqa: ARG001 - as every kernel is asked
     """Where the kernel beats PyTorch's convolution, by measurement."""
     if _native.core().selected_isa() == "baseline":
         return _SLOWER_BASELINE

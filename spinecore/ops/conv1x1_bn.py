@@ -1,5 +1,5 @@
-"""1x1 convolution, batch normalisation by the batch's own statistics, and an optional ReLU: the training form of a
-pointwise block.
+"""1x1 convolution, batch normalisation by the batch's own statistics, and an optional ReLU: the training form
+of a pointwise block.
 
 z = w x at every pixel;   y = activation(gamma (z - mean) / sqrt(var + eps) + beta)
 
@@ -227,8 +227,8 @@ SPEC = OpSpec(
     setup_context=_setup_context,
     backward=_backward,
     backward_schema=(
-        "(Tensor x, Tensor dy, Tensor w, Tensor gamma, Tensor beta, Tensor mean, Tensor inverse_std, Tensor z, "
-        "float eps, str activation, bool need_dx, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor)"
+        "(Tensor x, Tensor dy, Tensor w, Tensor gamma, Tensor beta, Tensor mean, Tensor inverse_std, "
+        "Tensor z, float eps, str activation, bool need_dx, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor)"
     ),
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,

@@ -1,5 +1,5 @@
-"""The native 1x1 convolution, forward and backward: against PyTorch in float64, under every instruction set this
-machine runs.
+"""The native 1x1 convolution, forward and backward: against PyTorch in float64, under every instruction set
+this machine runs.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from operator import is_
+from itertools import chain, repeat
+from operator import contains, is_, itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import torch
@@ -61,12 +62,17 @@ class NotPreparable(ValueError):  # noqa: N818 - reads as what it says
 
 
 class _Members(NamedTuple):
-    """The parts of a module tree as they were, without the root itself: it must be free to go."""
+    """The parts of a module tree as they were, without the root itself: it must be free to go.
 
-    held: list[tuple[dict[str, Any], tuple[Any, ...]]]  # modules, parameters and buffers of every module
+    Lists of one kind each, so that comparing them is a few calls however many modules there are.
+    """
+
+    held: list[dict[str, Any]]  # modules, parameters and buffers of every module
+    seen: list[Any]  # what they held, one after the other
+    sizes: list[int]
     attributes: list[dict[str, Any]]
     hooks: list[dict[int, Any]]
-    settings: list[tuple[dict[str, Any], str, Any]]
+    settings: tuple[list[dict[str, Any]], list[str], list[Any]]  # of whom, name, value
     tensors: list[Tensor]
     counted: list[Tensor]  # of them, those that have a version counter
     uncounted: list[Tensor]
@@ -88,15 +94,20 @@ class _Kept(NamedTuple, Generic[Form]):
 
 
 def _members(root: nn.Module) -> _Members:
-    members = _Members([], [], [], [], [], [], [])
+    members = _Members([], [], [], [], [], ([], [], []), [], [], [])
     for part in root.modules():
         own = part.__dict__
         members.attributes.append(own)
         members.hooks.extend(own[hooks] for hooks in _HOOKS)
-        members.settings.extend((own, name, own[name]) for name in _SETTINGS if name in own)
+        for name in _SETTINGS:
+            if name in own:
+                for column, value in zip(members.settings, (own, name, own[name]), strict=True):
+                    column.append(value)
         for held in (part._modules, part._parameters, part._buffers):
             if held:
-                members.held.append((held, tuple(held.values())))
+                members.held.append(held)
+                members.seen.extend(held.values())
+                members.sizes.append(len(held))
         for held in (part._parameters, part._buffers):
             members.tensors.extend(t for t in held.values() if t is not None and t.is_floating_point())
     for tensor in members.tensors:
@@ -105,15 +116,20 @@ def _members(root: nn.Module) -> _Members:
 
 
 def _same(members: _Members) -> bool:
-    return all(
-        len(held) == len(seen) and all(map(is_, held.values(), seen)) for held, seen in members.held
-    ) and all(own.get(name) == value for own, name, value in members.settings)
+    owners, names, values = members.settings
+    return (
+        list(map(len, members.held)) == members.sizes
+        and all(map(is_, chain.from_iterable(map(dict.values, members.held)), members.seen))
+        and list(map(dict.get, owners, names)) == values
+    )
 
 
 def _plain_evaluation(members: _Members) -> bool:
     # `forward` among the attributes of an instance: somebody has wrapped it.
-    return not any(members.hooks) and not any(
-        own["training"] or "forward" in own for own in members.attributes
+    return not (
+        any(members.hooks)
+        or any(map(itemgetter("training"), members.attributes))
+        or any(map(contains, members.attributes, repeat("forward")))
     )
 
 

@@ -228,7 +228,8 @@ SPEC = OpSpec(
     backward=_backward,
     backward_schema=(
         "(Tensor x, Tensor dy, Tensor w, Tensor gamma, Tensor beta, Tensor mean, Tensor inverse_std, "
-        "Tensor z, float eps, str activation, bool need_dx, str? backend=None) -> (Tensor, Tensor, Tensor, Tensor)"
+        "Tensor z, float eps, str activation, bool need_dx, str? backend=None) "
+        "-> (Tensor, Tensor, Tensor, Tensor)"
     ),
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,

@@ -17,19 +17,24 @@ def in_one_piece(x: Tensor) -> Tensor:
     return x
 
 
+def _in_single_precision(x: Tensor) -> bool:
+    """In half precision PyTorch's own convolutions are the faster ones."""
+    return x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(x.device.type)
+
+
 class Conv2d(nn.Conv2d):
     """`torch.nn.Conv2d` whose 1x1 convolutions and 3x3 convolutions of padding 1 run as
     `spinecore.ops.conv1x1` and `conv3x3`.
 
     Takes the place of ``torch.nn.Conv2d`` anywhere: arguments, parameters (``weight`` (D, C, k, k), ``bias``
     (D,) or None), their initialisation and the result (N, D, H', W') are the same. Every other form
-    (strides, dilations, groups, other kernels and paddings, complex tensors, inputs without a batch) is left
-    to PyTorch.
+    (strides, dilations, groups, other kernels and paddings, half precision, autocast, complex tensors, inputs
+    without a batch) is left to PyTorch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x (N, C, H, W)."""
-        if x.dim() == 4 and self.groups == 1 and x.dtype.is_floating_point and self.stride == (1, 1):
+        if x.dim() == 4 and self.groups == 1 and self.stride == (1, 1) and _in_single_precision(x):
             x = in_one_piece(x)
             if self.kernel_size == (1, 1) and self.padding in ((0, 0), "valid", "same"):
                 return ops.conv1x1(x, self.weight, self.bias)
@@ -49,8 +54,9 @@ class ConvNorm(nn.Sequential):
     the kernel is 1x1: `spinecore.ops.conv1x1_bn`.
 
     Names and values of parameters and buffers, running statistics and results are those of
-    ``torch.nn.Sequential`` of the same modules, which runs whatever the operator does not cover (other
-    kernels, a bias, evaluation, statistics that are not tracked, hooks on the parts).
+    ``torch.nn.Sequential`` of the same modules, which runs whatever the operator does not cover
+    (other kernels and layouts, half precision, a bias, evaluation, statistics that are not tracked, hooks on
+    the parts).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,6 +98,7 @@ class ConvNorm(nn.Sequential):
             and (len(parts) == 2 or type(parts[2]) is nn.ReLU)
             and x.dim() == 4
             and x.numel() > x.shape[1]
-            and x.dtype.is_floating_point
+            and x.stride(1) == 1  # channels-last, or a slice of the channels of such an image
+            and _in_single_precision(x)
             and not any(p._forward_hooks or p._forward_pre_hooks or p._backward_hooks for p in parts)
         )

@@ -94,15 +94,19 @@ class _Kept(NamedTuple, Generic[Form]):
 
 
 def _members(root: nn.Module) -> _Members:
-    members = _Members([], [], [], [], [], ([], [], []), [], [], [])
+    owners: list[dict[str, Any]] = []
+    names: list[str] = []
+    values: list[Any] = []
+    members = _Members([], [], [], [], [], (owners, names, values), [], [], [])
     for part in root.modules():
         own = part.__dict__
         members.attributes.append(own)
         members.hooks.extend(own[hooks] for hooks in _HOOKS)
         for name in _SETTINGS:
             if name in own:
-                for column, value in zip(members.settings, (own, name, own[name]), strict=True):
-                    column.append(value)
+                owners.append(own)
+                names.append(name)
+                values.append(own[name])
         for held in (part._modules, part._parameters, part._buffers):
             if held:
                 members.held.append(held)

@@ -12,6 +12,9 @@ from spinecore.ops._layout import channels_last, in_layout_of
 _DENSE = Verdict(True, "blocks of pixels times packed weights in float32, vectorised C++ kernel")
 _CONVERTED = Verdict(True, "blocks of pixels times packed weights; x is first converted to channels-last")
 _SLOWER_BASELINE = Verdict(False, "without AVX2 the kernel is no faster than PyTorch's convolution")
+_SLOWER_HALF = Verdict(False, "PyTorch's bfloat16 products are faster than the kernel's in float32")
+_SLOWER_NCHW = Verdict(False, "exchanging the layout costs what the kernel gains; channels-last gains it")
+_FEW_PIXELS = 96
 _ABSENT = torch.empty(0, dtype=torch.float32, device="cpu")
 
 
@@ -25,10 +28,20 @@ def can_run(call: Call) -> Verdict:
     return _DENSE if call.layout == "channels_last" else _CONVERTED
 
 
-def worthwhile(call: Call) -> Verdict:  # noqa: ARG001 - as every kernel is asked
-    """Where the kernel beats PyTorch's convolution, by measurement."""
+def worthwhile(call: Call) -> Verdict:
+    """Where the kernels beat PyTorch's convolution, forward and backward together, by measurement."""
+    batch, channels, height, width = call.shape
+    outputs = call.options[0][1]
     if _native.core().selected_isa() == "baseline":
         return _SLOWER_BASELINE
+    if call.dtype is not torch.float32:
+        return _SLOWER_HALF
+    if call.layout != "channels_last":
+        return _SLOWER_NCHW
+    if batch * height * width < _FEW_PIXELS:
+        return Verdict(False, f"under {_FEW_PIXELS} pixels: packing the weights costs more than the products")
+    if channels < 2 or outputs < 4:
+        return Verdict(False, f"{channels} -> {outputs} channels leave most of a vector empty")
     return _DENSE
 
 

@@ -171,7 +171,7 @@ def test_a_block_trains_like_the_sequence_of_its_parts(parts: tuple[nn.Module, .
 
 def test_a_block_is_one_operator_in_training_only_and_not_where_a_part_is_watched() -> None:
     block = snn.ConvNorm(snn.Conv2d(6, 9, 1, bias=False), nn.BatchNorm2d(9), nn.ReLU())
-    x = torch.randn(2, 6, 5, 7)
+    x = torch.randn(2, 6, 5, 7).contiguous(memory_format=torch.channels_last)
 
     def one_operator() -> bool:
         backends.reset_usage()
@@ -179,6 +179,8 @@ def test_a_block_is_one_operator_in_training_only_and_not_where_a_part_is_watche
         return "conv1x1_bn" in backends.usage()
 
     assert one_operator()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not one_operator()
     seen: list[int] = []
     handle = block[1].register_forward_hook(lambda *_: seen.append(1))
     assert not one_operator()

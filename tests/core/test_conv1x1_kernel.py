@@ -212,7 +212,21 @@ def test_the_module_takes_what_torchs_takes() -> None:
 
 
 def test_what_is_slower_goes_to_the_reference_in_words() -> None:
-    x, w = torch.zeros(1, 8, 6, 6), torch.zeros(8, 8, 1, 1)
+    x = torch.zeros(1, 8, 16, 16).contiguous(memory_format=torch.channels_last)
+    w = torch.zeros(8, 8, 1, 1)
+    slower = [
+        (x.contiguous(), w, "layout"),
+        (x.bfloat16(), w.bfloat16(), "bfloat16"),
+        (x[:, :, :4, :4].contiguous(memory_format=torch.channels_last), w, "pixels"),
+        (x, w[:1], "8 -> 1 channels"),
+    ]
+    if ISAS[-1] != "baseline":
+        explanation = spinecore.explain("conv1x1", x, w)
+        assert explanation.chosen == explanation.backward_chosen == "cpu"
+        for image, weight, word in slower:
+            explanation = spinecore.explain("conv1x1", image, weight)
+            assert explanation.chosen == explanation.backward_chosen == "reference"
+            assert word in explanation.verdicts["cpu"].reason
     core.set_isa("baseline")
     explanation = spinecore.explain("conv1x1", x, w)
     assert explanation.chosen == explanation.backward_chosen == "reference"

@@ -1,4 +1,4 @@
-"""A training step of R2MF-Net beside eager PyTorch: forward, loss, backward and AdamW; one thread, CPU time, in turns.
+"""A training step of R2MF-Net beside eager PyTorch: forward, loss, backward, AdamW; one thread, CPU time.
 
 python benchmarks/r2mf_net_training.py              batch 2 at the default working size
 python benchmarks/r2mf_net_training.py --profile    also where the time goes

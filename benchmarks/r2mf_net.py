@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import spinecore
 from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
-from spinecore.nn import RecurrentResidualConv, SCSEGate
+from spinecore.nn import Conv2d, ConvNorm, RecurrentResidualConv, SCSEGate
 
 SIZES = ((512, 256), (512, 192))
 BATCHES = (1, 4)
@@ -62,6 +62,9 @@ class PlainGate(nn.Module):
 def plain(model: nn.Module) -> nn.Module:
     """The network with every operator of spinecore written out."""
     model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, Conv2d | ConvNorm):
+            module.__class__ = nn.Conv2d if isinstance(module, Conv2d) else nn.Sequential
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, RecurrentResidualConv):

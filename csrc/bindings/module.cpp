@@ -63,6 +63,7 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("threads"));
   bind_convolution(module);
+  bind_conv1x1(module);
   bind_fused_conv(module);
   bind_layout(module);
   bind_recurrent_residual_conv_bn(module);

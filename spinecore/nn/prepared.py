@@ -10,14 +10,20 @@
 
 The fast form is chosen only where nothing but the result can tell it from the plain one: evaluation without
 gradients, float32 on the CPU, no autocast, no hooks, nothing traced or compiled. It is thrown away when a
-module, parameter or buffer is exchanged or any byte of one changes, however that happens. `backends.usage`
-counts its runs as ``prepared <class>``.
+module, parameter or buffer is exchanged or changes. `backends.usage` counts its runs as ``prepared <class>``.
+
+That a tensor has changed is seen by its version counter: operations in place, `load_state_dict`, optimizers.
+What goes past the counter (``.data``, NumPy views) is seen by address and by one cache line in every 2 KiB: a
+write to a whole tensor is, one to a few neighbouring elements may not be; after such a write call
+:func:`forget`. Tensors without a counter (made in inference mode) are compared byte for byte.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from operator import is_
+from itertools import chain, repeat
+from operator import contains, is_, itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import torch
@@ -30,6 +36,7 @@ from spinecore import backends
 from spinecore.ops import prepared as native
 from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
 
+from .conv2d import Conv2d, ConvNorm
 from .recurrent import RecurrentResidualConv
 
 Form = TypeVar("Form")
@@ -55,47 +62,78 @@ class NotPreparable(ValueError):  # noqa: N818 - reads as what it says
 
 
 class _Members(NamedTuple):
-    """The parts of a module tree as they were, without the root itself: it must be free to go."""
+    """The parts of a module tree as they were, without the root itself: it must be free to go.
 
-    held: list[tuple[dict[str, Any], tuple[Any, ...]]]  # modules, parameters and buffers of every module
+    Lists of one kind each, so that comparing them is a few calls however many modules there are.
+    """
+
+    held: list[dict[str, Any]]  # modules, parameters and buffers of every module
+    seen: list[Any]  # what they held, one after the other
+    sizes: list[int]
     attributes: list[dict[str, Any]]
     hooks: list[dict[int, Any]]
-    settings: list[tuple[dict[str, Any], str, Any]]
+    settings: tuple[list[dict[str, Any]], list[str], list[Any]]  # of whom, name, value
     tensors: list[Tensor]
+    counted: list[Tensor]  # of them, those that have a version counter
+    uncounted: list[Tensor]
+
+
+class _Mark(NamedTuple):
+    """What the tensors were like: equal marks, equal tensors."""
+
+    versions: tuple[int, ...]
+    sample: int
+    bytes: int
 
 
 class _Kept(NamedTuple, Generic[Form]):
     members: _Members
-    fingerprint: int
+    mark: _Mark
     instruction_set: str
     form: Form | None
 
 
 def _members(root: nn.Module) -> _Members:
-    members = _Members([], [], [], [], [])
+    owners: list[dict[str, Any]] = []
+    names: list[str] = []
+    values: list[Any] = []
+    members = _Members([], [], [], [], [], (owners, names, values), [], [], [])
     for part in root.modules():
         own = part.__dict__
         members.attributes.append(own)
         members.hooks.extend(own[hooks] for hooks in _HOOKS)
-        members.settings.extend((own, name, own[name]) for name in _SETTINGS if name in own)
+        for name in _SETTINGS:
+            if name in own:
+                owners.append(own)
+                names.append(name)
+                values.append(own[name])
         for held in (part._modules, part._parameters, part._buffers):
             if held:
-                members.held.append((held, tuple(held.values())))
+                members.held.append(held)
+                members.seen.extend(held.values())
+                members.sizes.append(len(held))
         for held in (part._parameters, part._buffers):
             members.tensors.extend(t for t in held.values() if t is not None and t.is_floating_point())
+    for tensor in members.tensors:
+        (members.uncounted if tensor.is_inference() else members.counted).append(tensor)
     return members
 
 
 def _same(members: _Members) -> bool:
-    return all(
-        len(held) == len(seen) and all(map(is_, held.values(), seen)) for held, seen in members.held
-    ) and all(own.get(name) == value for own, name, value in members.settings)
+    owners, names, values = members.settings
+    return (
+        list(map(len, members.held)) == members.sizes
+        and all(map(is_, chain.from_iterable(map(dict.values, members.held)), members.seen))
+        and list(map(dict.get, owners, names)) == values
+    )
 
 
 def _plain_evaluation(members: _Members) -> bool:
     # `forward` among the attributes of an instance: somebody has wrapped it.
-    return not any(members.hooks) and not any(
-        own["training"] or "forward" in own for own in members.attributes
+    return not (
+        any(members.hooks)
+        or any(map(itemgetter("training"), members.attributes))
+        or any(map(contains, members.attributes, repeat("forward")))
     )
 
 
@@ -125,6 +163,7 @@ class Prepared(Generic[Form]):
     def __init__(self, build: Callable[[Any], Form]) -> None:
         self._build = build
         self._kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        _every.add(self)
 
     def find(self, module: nn.Module, x: Tensor) -> Form | None:
         """The prepared form of `module` for the input `x`, or None where the plain form has to run."""
@@ -140,15 +179,10 @@ class Prepared(Generic[Form]):
             return None
         if torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in members.tensors)):
             return None
-        mark, isa = _fingerprint(members.tensors), native.instruction_set()
+        mark, isa = _mark(members), native.instruction_set()
         if mark is None:
             return None
-        if (
-            kept is None
-            or kept.members is not members
-            or kept.fingerprint != mark
-            or kept.instruction_set != isa
-        ):
+        if kept is None or kept.members is not members or kept.mark != mark or kept.instruction_set != isa:
             try:
                 with torch.no_grad():
                     form = self._build(module)
@@ -160,10 +194,26 @@ class Prepared(Generic[Form]):
         return kept.form
 
 
-def _fingerprint(tensors: list[Tensor]) -> int | None:
+_every: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
+
+
+def forget(module: nn.Module) -> None:
+    """Throw the prepared forms of `module` away: after a write that neither counter nor sample sees."""
+    for prepared in _every:
+        prepared._kept.pop(module, None)  # type: ignore[no-untyped-call]
+
+
+def _mark(members: _Members) -> _Mark | None:
     """Of float32 tensors on the CPU; None where there are others."""
+    sample, whole = _fingerprint(members.counted, True), _fingerprint(members.uncounted, False)
+    if sample is None or whole is None:
+        return None
+    return _Mark(tuple([tensor._version for tensor in members.counted]), sample, whole)
+
+
+def _fingerprint(tensors: list[Tensor], sampled: bool) -> int | None:
     try:
-        return native.fingerprint(tensors)
+        return native.fingerprint(tensors, sampled)
     except (TypeError, ValueError):
         if any(t.dtype is not torch.float32 or t.device.type != "cpu" for t in tensors):
             return None
@@ -171,15 +221,15 @@ def _fingerprint(tensors: list[Tensor]) -> int | None:
 
 
 # ---- prepared forms of common parts ------------------------------------------------------------------------
-def require(part: nn.Module, kind: type[nn.Module]) -> None:
-    """Raise `NotPreparable` unless `part` is exactly a `kind`: a subclass may do anything."""
-    if type(part) is not kind:
-        raise NotPreparable(f"{type(part).__name__} is not {kind.__name__}")
+def require(part: nn.Module, *kinds: type[nn.Module]) -> None:
+    """Raise `NotPreparable` unless `part` is exactly one of `kinds`: a subclass may do anything."""
+    if type(part) not in kinds:
+        raise NotPreparable(f"{type(part).__name__} is not {' or '.join(kind.__name__ for kind in kinds)}")
 
 
 def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution followed by a batch normalisation with running statistics."""
-    require(conv, nn.Conv2d)
+    require(conv, nn.Conv2d, Conv2d)
     conv = cast(nn.Conv2d, conv)
     if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise NotPreparable(f"{conv}")
@@ -214,8 +264,8 @@ def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor
 
 
 def prepare_block(block: nn.Module) -> PreparedConv:
-    """A `torch.nn.Sequential` of convolution, batch normalisation and, if there is a third, ReLU."""
-    require(block, nn.Sequential)
+    """A sequence of convolution, batch normalisation and, if there is a third, ReLU."""
+    require(block, nn.Sequential, ConvNorm)
     parts = list(block.children())
     if len(parts) not in (2, 3):
         raise NotPreparable(f"{block}")
@@ -245,6 +295,7 @@ __all__ = [
     "PreparedConv",
     "PreparedRecurrence",
     "fold",
+    "forget",
     "prepare_block",
     "prepare_recurrence",
     "require",

@@ -97,7 +97,7 @@ template <class Terms, int vectors, bool accumulate, int64_t constant_row>
 __attribute__((noinline)) void gemm_rows(int64_t rows, const Product product) {
   constexpr int most = tile_rows<vectors>();
   const Product p = product;
-  const int64_t a_row = constant_row ? constant_row : p.a_row, a_col = constant_row ? 1 : p.a_col;
+  const int64_t a_row = constant_row ? constant_row : p.a_row, a_col = constant_row > 1 ? 1 : p.a_col;
   const float* a = p.a;
   float* c = p.c;
   while (rows > 0) {
@@ -137,7 +137,8 @@ __attribute__((noinline)) void gemm_rows(int64_t rows, const Product product) {
   }
 }
 
-// One panel of at most panel_vectors vectors. With `constant_row`, a_row is that and a_col is 1.
+// One panel of at most panel_vectors vectors. With `constant_row`, a_row is that; unless it is 1, A transposed, a_col
+// is 1.
 template <bool accumulate, int64_t constant_row = 0, class Terms = SingleTerms>
 void gemm_panel(int64_t rows, int64_t vectors, const Product& p) {
   switch (vectors) {

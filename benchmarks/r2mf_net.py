@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import spinecore
 from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
 from spinecore.nn import Conv2d, ConvNorm, RecurrentResidualConv, SCSEGate
+from spinecore.nn.prepared import freeze
 
 SIZES = ((512, 256), (512, 192))
 BATCHES = (1, 4)
@@ -124,6 +125,7 @@ def main() -> None:
         for height, width in SIZES:
             model = spinecore.create_model("r2mf_net", weights="shipped").eval()
             model = model.to(memory_format=torch.channels_last)
+            freeze(model)  # as `spinecore measure` does, and as every peer does that takes a copy of the weights
             for batch in BATCHES:
                 x = torch.randn(batch, 2, height, width, generator=torch.Generator().manual_seed(0))
                 x = x.contiguous(memory_format=torch.channels_last)

@@ -14,14 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spinecore.nn import ConvNorm, SCSEGate
-from spinecore.nn.prepared import (
-    NotPreparable,
-    PreparedConv,
-    fold,
-    prepare_block,
-    prepare_recurrence,
-    require,
-)
+from spinecore.nn.prepared import NotPreparable
+from spinecore.nn.prepared_parts import fold, prepare_block, prepare_recurrence, require
+from spinecore.ops.prepared import PreparedConv
 
 from .blocks import InceptionBranches, MCSkip, R2Jump
 

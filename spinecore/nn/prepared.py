@@ -24,7 +24,7 @@ import weakref
 from collections.abc import Callable
 from itertools import chain, repeat
 from operator import contains, is_, itemgetter
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from spinecore import backends
 from spinecore.ops import prepared as native
-from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
-
-from .conv2d import Conv2d, ConvNorm
-from .recurrent import RecurrentResidualConv
+from spinecore.ops.prepared import NotFinite
 
 Form = TypeVar("Form")
 
@@ -174,6 +171,8 @@ class Prepared(Generic[Form]):
         if _observed() or not native.available().ok:
             return None
         kept: _Kept[Form] | None = self._kept.get(module)  # type: ignore[no-untyped-call]
+        if kept is not None and module in _frozen and not torch.is_grad_enabled():
+            return _used(module, kept.form)
         members = kept.members if kept is not None and _same(kept.members) else _members(module)
         if not _plain_evaluation(members):
             return None
@@ -189,16 +188,34 @@ class Prepared(Generic[Form]):
             except NotPreparable:
                 form = None
             kept = self._kept[module] = _Kept(members, mark, isa, form)
-        if kept.form is not None:
-            backends.count_use(f"prepared {type(module).__name__}", "cpu")
-        return kept.form
+        return _used(module, kept.form)
 
 
 _every: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
+_frozen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+
+def _used(module: nn.Module, form: Form | None) -> Form | None:
+    if form is not None:
+        backends.count_use(f"prepared {type(module).__name__}", "cpu")
+    return form
+
+
+def freeze(module: nn.Module) -> None:
+    """Promise that nothing inside `module` changes any more: without gradients, it is no longer looked at.
+
+    For a module that its owner alone can reach. Looking costs a twentieth of a small network, and what is
+    looked at pushes the prepared weights out of the caches. :func:`forget` takes the promise back.
+    """
+    _frozen.add(module)
 
 
 def forget(module: nn.Module) -> None:
-    """Throw the prepared forms of `module` away: after a write that neither counter nor sample sees."""
+    """Throw the prepared forms of `module` away, and the promise of :func:`freeze`.
+
+    After a write that neither counter nor sample sees.
+    """
+    _frozen.discard(module)
     for prepared in _every:
         prepared._kept.pop(module, None)  # type: ignore[no-untyped-call]
 
@@ -220,83 +237,4 @@ def _fingerprint(tensors: list[Tensor], sampled: bool) -> int | None:
         return native.fingerprint([t.contiguous() for t in tensors])  # one of them has gaps
 
 
-# ---- prepared forms of common parts ------------------------------------------------------------------------
-def require(part: nn.Module, *kinds: type[nn.Module]) -> None:
-    """Raise `NotPreparable` unless `part` is exactly one of `kinds`: a subclass may do anything."""
-    if type(part) not in kinds:
-        raise NotPreparable(f"{type(part).__name__} is not {' or '.join(kind.__name__ for kind in kinds)}")
-
-
-def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution followed by a batch normalisation with running statistics."""
-    require(conv, nn.Conv2d, Conv2d)
-    conv = cast(nn.Conv2d, conv)
-    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-        raise NotPreparable(f"{conv}")
-    kernel, stride, dilation = conv.kernel_size[0], conv.stride[0], conv.dilation[0]
-    expected = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        kernel,
-        stride,
-        dilation * (kernel // 2),
-        dilation,
-        bias=conv.bias is not None,
-        device="meta",
-    )
-    if kernel % 2 == 0 or repr(conv) != repr(expected):
-        raise NotPreparable(f"{conv}")
-    weight = conv.weight.double()
-    bias = torch.zeros(conv.out_channels, dtype=torch.float64) if conv.bias is None else conv.bias.double()
-    if norm is not None:
-        require(norm, nn.BatchNorm2d)
-        norm = cast(nn.BatchNorm2d, norm)
-        if norm.running_mean is None or norm.running_var is None:
-            raise NotPreparable("batch normalisation without running statistics")
-        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
-        if norm.weight is not None:
-            scale = scale * norm.weight.double()
-        weight = weight * scale[:, None, None, None]
-        bias = (bias - norm.running_mean.double()) * scale
-        if norm.bias is not None:
-            bias = bias + norm.bias.double()
-    return weight.float(), bias.float()
-
-
-def prepare_block(block: nn.Module) -> PreparedConv:
-    """A sequence of convolution, batch normalisation and, if there is a third, ReLU."""
-    require(block, nn.Sequential, ConvNorm)
-    parts = list(block.children())
-    if len(parts) not in (2, 3):
-        raise NotPreparable(f"{block}")
-    weight, bias = fold(parts[0], parts[1])
-    if len(parts) == 3:
-        require(parts[2], nn.ReLU)
-    conv = cast(nn.Conv2d, parts[0])
-    activation = "relu" if len(parts) == 3 else "none"
-    return PreparedConv(weight, bias, stride=conv.stride[0], dilation=conv.dilation[0], activation=activation)
-
-
-def prepare_recurrence(unit: nn.Module) -> PreparedRecurrence:
-    """A `RecurrentResidualConv` of 3x3 convolutions."""
-    require(unit, RecurrentResidualConv)
-    unit = cast(RecurrentResidualConv, unit)
-    if unit.w_in.shape[-1] != 3 or unit.backend not in (None, "cpu"):
-        raise NotPreparable(f"{unit}")
-    scale, shift = unit.folded()
-    w_rec = unit.w_in if unit.w_rec is None else unit.w_rec
-    return PreparedRecurrence(unit.w_in, w_rec, scale, shift, unit.steps, unit.residual)
-
-
-__all__ = [
-    "NotFinite",
-    "NotPreparable",
-    "Prepared",
-    "PreparedConv",
-    "PreparedRecurrence",
-    "fold",
-    "forget",
-    "prepare_block",
-    "prepare_recurrence",
-    "require",
-]
+__all__ = ["NotFinite", "NotPreparable", "Prepared", "forget", "freeze"]

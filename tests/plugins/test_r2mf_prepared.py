@@ -276,6 +276,18 @@ def test_a_few_elements_written_past_the_counter_need_forget() -> None:
     assert_same(prepared(model, x), plain(model, x))
 
 
+def test_what_is_frozen_is_looked_at_again_after_forget_and_with_gradients() -> None:
+    model, x = make(), draw()
+    preparation.freeze(model)
+    before = prepared(model, x)
+    _data(model)
+    assert_same(prepared(model, x), before, 0.0)
+    model(x).coarse.sum().backward()
+    assert model.coarse_mask.weight.grad is not None
+    preparation.forget(model)
+    assert_same(prepared(model, x), plain(model, x))
+
+
 def test_tensors_without_a_counter_are_compared_byte_for_byte() -> None:
     x = draw()
     with torch.inference_mode():

@@ -7,6 +7,7 @@ from __future__ import annotations
 from spinecore.nn.conv import Conv3x3
 from spinecore.nn.decorrelation import CovarianceLoss, CrossCovarianceLoss, OrthogonalityLoss
 from spinecore.nn.distributed_decorrelation import distributed_covariance_penalty
+from spinecore.nn.distributed_orthogonality import distributed_orthogonality_penalty, gathered_rows
 from spinecore.nn.latent import LatentAttentionPool, LatentDictionaryPool
 from spinecore.nn.recurrent import RecurrentResidualConv
 from spinecore.nn.scse import SCSEGate
@@ -21,4 +22,6 @@ __all__ = [
     "RecurrentResidualConv",
     "SCSEGate",
     "distributed_covariance_penalty",
+    "distributed_orthogonality_penalty",
+    "gathered_rows",
 ]

@@ -117,9 +117,14 @@ def split_groups(group: Tensor, share: float, seed: int, index: Index | None = N
     return at[~held], at[held]
 
 
-def group_folds(group: Tensor, count: int, seed: int) -> list[tuple[Index, Index]]:
-    """(training, test) indices of `count` folds, disjoint in groups."""
-    numbers = np.asarray(group)
-    order = np.random.default_rng(seed).permutation(np.unique(numbers))
-    folds = [np.isin(numbers, order[i::count]) for i in range(count)]
+def group_folds(group: Tensor, count: int, seed: int, outcome: Tensor | None = None) -> list[tuple[Index, Index]]:
+    """(training, test) indices of `count` folds, disjoint in groups; with `outcome`, its classes in even shares.
+
+    A group's class is that of its first sample.
+    """
+    numbers, first = np.unique(np.asarray(group), return_index=True)
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    if outcome is not None:
+        order = order[np.argsort(np.asarray(outcome)[first[order]], kind="stable")]
+    folds = [np.isin(np.asarray(group), numbers[order[i::count]]) for i in range(count)]
     return [(np.flatnonzero(~held), np.flatnonzero(held)) for held in folds]

@@ -63,34 +63,45 @@ def step_columns(samples: Samples) -> tuple[Matrix, list[int]]:
     return np.concatenate(blocks, 1), codes
 
 
-def boosted(samples: Samples, train: Index, test: Index, seed: int, *, linear: bool = False) -> Scores:
-    """Outcome and step probabilities of `test` from gradient boosting (or logistic regression) fitted on `train`."""
+def logistic(samples: Samples, train: Index, validation: Index, test: Index) -> Scores:
+    """Outcome probabilities of `test` from logistic regression; its strength is chosen on `validation`."""
+    sk = _sklearn()
+    x, y = np.nan_to_num(flat_columns(samples)[0]), samples.outcome.numpy()
+    best, kept = -1.0, None
+    for strength in (0.001, 0.01, 0.1, 1.0):
+        model = sk.pipeline.make_pipeline(
+            sk.preprocessing.StandardScaler(), sk.linear_model.LogisticRegression(C=strength, max_iter=1000)
+        )
+        right = float(model.fit(x[train], y[train]).score(x[validation], y[validation]))
+        if right > best:
+            best, kept = right, model
+    assert kept is not None
+    outcome = np.zeros((len(test), int(y.max()) + 1))
+    outcome[:, kept.classes_] = kept.predict_proba(x[test])
+    return Scores(outcome, np.zeros((len(test), 0)))
+
+
+def boosted(samples: Samples, train: Index, test: Index, seed: int) -> Scores:
+    """Outcome and step probabilities of `test` from gradient boosting fitted on `train`."""
     outcome = np.zeros((len(test), 0))
     steps = np.zeros((len(test), 0))
     if (samples.outcome >= 0).any():
         x, codes = flat_columns(samples)
         y = samples.outcome.numpy()
-        fitted = _fit(x[train][y[train] >= 0], y[train][y[train] >= 0], codes, seed, linear)
+        fitted = _fit(x[train][y[train] >= 0], y[train][y[train] >= 0], codes, seed)
         outcome = np.zeros((len(test), int(y.max()) + 1))
         outcome[:, fitted.classes_] = fitted.predict_proba(x[test])
     if (samples.steps >= 0).any():
         seen, asked = samples.take(train), samples.take(test)
         x, codes = step_columns(seen)
-        fitted = _fit(x, seen.steps.numpy()[seen.steps.numpy() >= 0], codes, seed, linear)
+        fitted = _fit(x, seen.steps.numpy()[seen.steps.numpy() >= 0], codes, seed)
         steps = np.zeros(asked.steps.shape)
         steps[asked.steps.numpy() >= 0] = fitted.predict_proba(step_columns(asked)[0])[:, 1]
     return Scores(outcome, steps)
 
 
-def _fit(x: Matrix, y: NDArray[np.int64], codes: list[int], seed: int, linear: bool) -> Any:
+def _fit(x: Matrix, y: NDArray[np.int64], codes: list[int], seed: int) -> Any:
     sk = _sklearn()
-    if linear:
-        filled = sk.pipeline.make_pipeline(
-            sk.preprocessing.FunctionTransformer(np.nan_to_num),
-            sk.preprocessing.StandardScaler(),
-            sk.linear_model.LogisticRegression(max_iter=2000),
-        )
-        return filled.fit(x, y)
     # Codes of many values are left as numbers: scikit-learn takes at most 255 categories.
     few = [c for c in codes if np.nanmax(x[:, c], initial=0) < 255]
     booster = sk.ensemble.HistGradientBoostingClassifier(

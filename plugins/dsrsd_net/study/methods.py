@@ -11,7 +11,7 @@ from ..errors import TableError
 from ..network import DSRSDNet
 from ..samples import Samples
 from ..training import Scores, fit, score
-from .boosting import boosted
+from .boosting import boosted, logistic
 from .protocol import Split, Study
 
 ABLATIONS = {
@@ -38,13 +38,17 @@ def method_names(study: Study) -> list[str]:
 def run_method(study: Study, method: str, split: Split, seed: int) -> Scores:
     """Train `method` on a split and score the test part. "a: b" is tool a on modality b or on all."""
     samples, kind, _, which = study.samples, *method.partition(": ")
+    if study.prepare is not None:
+        samples = study.prepare(samples, split, seed)
     if kind in ("boosting", "logistic", "alone") and which != "all":
         names = [m.name for m in samples.modalities]
         if which not in names:
             raise TableError(f"method {method!r}: no modality {which!r}; there are {', '.join(names)}")
         samples = samples.only([names.index(which)])
-    if kind in ("boosting", "logistic"):
-        return boosted(samples, split.train, split.test, seed, linear=kind == "logistic")
+    if kind == "boosting":
+        return boosted(samples, split.train, split.test, seed)
+    if kind == "logistic":
+        return logistic(samples, split.train, split.validation, split.test)
     if kind not in ("alone", "dsrsd_net", *METHODS) and method not in ABLATIONS:
         raise TableError(f"method {method!r} is unknown; use {', '.join(method_names(study))} or an ablation")
     model = _build(study, method, samples, seed)

@@ -33,6 +33,7 @@ class Study:
         config: of the model; its modalities are those of the samples.
         options: of training, the same for every network.
         splits: seed -> the runs whose test parts are pooled before figures are taken.
+        prepare: (samples, split, seed) -> samples whose columns about other people come from the split's training part.
         notes: counts and choices, for the report.
         linear: add logistic regression to the scikit-learn baselines.
 
@@ -43,6 +44,7 @@ class Study:
     config: DSRSDConfig
     options: FitOptions
     splits: Callable[[int], list[Split]]
+    prepare: Callable[[Samples, Split, int], Samples] | None = None
     notes: tuple[str, ...] = field(default=())
     linear: bool = False
 

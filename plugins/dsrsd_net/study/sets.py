@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..config import DSRSDConfig
+from ..data.assistments import load_assistments
 from ..data.digits import WEAK, load_digits
 from ..data.gait import load_gait
+from ..data.oulad import load_oulad
+from ..data.practice import fill_ease
 from ..samples import Samples, group_folds, split_groups
 from ..training import FitOptions
 from .protocol import Split, Study
 
 
-def cross_validation(samples: Samples, folds: int, share: float) -> Callable[[int], list[Split]]:
+def cross_validation(samples: Samples, folds: int, share: float, *, balanced: bool = False) -> Callable[[int], list[Split]]:
     """seed -> folds by person, with a share of each training part's people for early stopping."""
 
     def splits(seed: int) -> list[Split]:
         found = []
-        for train, test in group_folds(samples.group, folds, seed):
+        for train, test in group_folds(samples.group, folds, seed, samples.outcome if balanced else None):
             rest, held = split_groups(samples.group, share, seed, train)
             found.append(Split(rest, held, test))
         return found
@@ -37,7 +42,7 @@ def digits(folder: Path) -> Study:
         DSRSDConfig(modalities=samples.modalities, outcomes=len(samples.outcomes)),
         FitOptions(epochs=60, batch=128, lr=2e-3, weight_decay=1e-2, patience=12),
         cross_validation(samples, 5, 0.15),
-        (f"{len(samples)} numerals, five folds", "the best single view of logistic regression has 0.816"),
+        notes=(f"{len(samples)} numerals, five folds", "the best single view of logistic regression has 0.816"),
         linear=True,
     )
 
@@ -54,10 +59,112 @@ def gait(folder: Path) -> Study:
             dropout=0.3, input_dropout=0.2,
         ),  # fmt: skip
         FitOptions(epochs=60, batch=128, lr=2e-3, weight_decay=0.05, patience=15),
-        cross_validation(samples, 5, 0.15),
-        (f"{len(samples)} trials of {people} people, five folds by person",),
+        cross_validation(samples, 5, 0.15, balanced=True),
+        notes=(f"{len(samples)} trials of {people} people, five folds by person",),
         linear=True,
     )
 
 
-STUDIES: dict[str, Callable[[Path], Study]] = {"mfeat": digits, "gait_grf": gait}
+def _oulad(folder: Path, name: str, splits: Callable[[Samples], Callable[[int], list[Split]]], note: str) -> Study:
+    samples = load_oulad(folder)
+    absent = int((~samples.present[:, 1]).sum())
+    return Study(
+        name,
+        samples,
+        DSRSDConfig(
+            modalities=samples.modalities, next_step=True, width=64, factors=32, dropout=0.2,
+            next_step_weight=0.5, modality_dropout=0.1,
+        ),  # fmt: skip
+        FitOptions(epochs=25, batch=256, lr=2e-3, weight_decay=1e-2, patience=5),
+        splits(samples),
+        notes=(
+            f"{len(samples)} enrolments of {len(samples.group.unique())} students; outcome: fails or withdraws, seen from "
+            f"week 8; next: passes the next assessment, seen from weeks 2, 4, 6, 8",
+            f"{absent} enrolments without clicks: never clicked, or a student with several enrolments",
+            note,
+        ),
+    )
+
+
+def oulad(folder: Path) -> Study:
+    """Random fifth of the students."""
+
+    def splits(samples: Samples) -> Callable[[int], list[Split]]:
+        def of(seed: int) -> list[Split]:
+            rest, test = split_groups(samples.group, 0.2, seed)
+            train, held = split_groups(samples.group, 0.12, seed, rest)
+            return [Split(train, held, test)]
+
+        return of
+
+    return _oulad(folder, "OULAD week 8, random fifth of the students", splits, "test: a fifth of the students")
+
+
+def oulad_time(folder: Path) -> Study:
+    """Trained on earlier presentations, judged on the last one; students of both are left out of training."""
+
+    def splits(samples: Samples) -> Callable[[int], list[Split]]:
+        final = samples.domain == samples.domain.max()
+        test = np.flatnonzero(final.numpy())
+        again = np.isin(samples.group.numpy(), samples.group[final].numpy())
+        rest = np.flatnonzero(~final.numpy() & ~again)
+
+        def of(seed: int) -> list[Split]:
+            train, held = split_groups(samples.group, 0.12, seed, rest)
+            return [Split(train, held, test)]
+
+        return of
+
+    return _oulad(
+        folder, "OULAD week 8, out of time", splits, "test: the last presentation; its students are not in training"
+    )
+
+
+def _ease(samples: Samples, split: Split, seed: int) -> Samples:
+    """Shares of right answers on item and skill, of the training students."""
+    names = [m.name for m in samples.modalities]
+    at = names.index("practice")
+    codes = samples.inputs[names.index("responses")].numpy().astype(np.int64)
+    filled = fill_ease(
+        samples.inputs[at].numpy(), codes[..., 1], codes[..., 0], samples.steps.numpy(), samples.group.numpy(),
+        np.concatenate((split.train, split.validation)), seed=seed,
+    )  # fmt: skip
+    inputs = list(samples.inputs)
+    inputs[at] = torch.from_numpy(filled)
+    return replace(samples, inputs=tuple(inputs))
+
+
+def assistments(folder: Path, *, limit: int | None = None) -> Study:
+    """Next answer, each of the four folds judged once by models trained on the other three."""
+    samples = load_assistments(folder, limit=limit)
+
+    def splits(seed: int) -> list[Split]:
+        found = []
+        for fold in np.unique(samples.domain.numpy()):
+            rest = np.flatnonzero(samples.domain.numpy() != fold)
+            train, held = split_groups(samples.group, 0.1, seed, rest)
+            found.append(Split(train, held, np.flatnonzero(samples.domain.numpy() == fold)))
+        return found
+
+    answers = int((samples.steps >= 0).sum())
+    return Study(
+        f"{folder.name}: next answer",
+        samples,
+        DSRSDConfig(
+            modalities=samples.modalities, outcomes=0, next_step=True, width=64, factors=32, dropout=0.2,
+            modality_dropout=0.05,
+        ),  # fmt: skip
+        FitOptions(epochs=12, batch=32, lr=2e-3, weight_decay=1e-2, patience=2),
+        splits,
+        prepare=_ease,
+        notes=(f"{answers} answers of {len(samples.group.unique())} students, four student-disjoint folds",),
+    )
+
+
+STUDIES: dict[str, Callable[[Path], Study]] = {
+    "mfeat": digits,
+    "gait_grf": gait, "oulad": oulad, "oulad_time": oulad_time,
+    "assist2009_pid": assistments,
+    "assist2015": assistments,
+    "assist2017_pid": assistments,
+}

@@ -68,6 +68,8 @@ class DSRSDConfig:
         align, regression, decorrelation, variance, orthogonality: weights of the losses; regression counts inside
             align, as do the parts of the sum below:
             task + align (nce + regression reg) + decorrelation cov + variance var + orthogonality orth.
+        private_spread: weight of covariance and variance of the private factors, so that they keep all that is
+            private and not only what the task asks for.
         stream_task: weight of the task loss of each modality's own head, 0 leaves those heads out.
         next_step_weight: of the next-step part of the task loss.
 
@@ -90,6 +92,7 @@ class DSRSDConfig:
     decorrelation: float = 0.05
     variance: float = 0.05
     orthogonality: float = 0.1
+    private_spread: float = 0.0
     stream_task: float = 0.3
     next_step_weight: float = 1.0
 

@@ -70,10 +70,14 @@ def alignment_loss(out: Prediction, batch: Samples, config: DSRSDConfig, group: 
     return loss / max(count * (count - 1) // 2, 1)
 
 
-def _orthogonality(a: Tensor, b: Tensor, group: Group) -> Tensor:
+def _orthogonality(a: Tensor, b: Tensor, rows: Tensor, group: Group) -> Tensor:
+    """MISA's difference loss over (rows / k)^2, which it grows with: then it is the mean squared correlation of unit rows."""
+    a, b = a[rows].contiguous(), b[rows].contiguous()
     if group is None:
-        return ops.orthogonality_penalty(a.contiguous(), b.contiguous())
-    return distributed_orthogonality_penalty(a, b, process_group=group)
+        penalty = ops.orthogonality_penalty(a, b)
+    else:
+        penalty = distributed_orthogonality_penalty(a, b, process_group=group)
+    return penalty * (a.shape[1] / _count(rows, group)) ** 2
 
 
 def _covariance(z: Tensor, group: Group) -> tuple[Tensor, Tensor]:
@@ -95,14 +99,14 @@ def factor_losses(out: Prediction, batch: Samples, group: Group = None) -> tuple
         rows = here[..., m]
         off, low = _covariance(out.shared[:, :, m][rows], group)
         covariance, hinge = covariance + off / count, hinge + low / count
-        diff = _orthogonality(out.shared[:, :, m][rows], out.private[:, :, m][rows], group)
+        diff = _orthogonality(out.shared[:, :, m], out.private[:, :, m], rows, group)
         orthogonal = orthogonal + diff / count
     off, low = _covariance(out.shared[here], group)
     covariance, hinge = covariance + off, hinge + low
     for a in range(count):
         for b in range(a + 1, count):
             rows = here[..., a] & here[..., b]
-            diff = _orthogonality(out.private[:, :, a][rows], out.private[:, :, b][rows], group)
+            diff = _orthogonality(out.private[:, :, a], out.private[:, :, b], rows, group)
             orthogonal = orthogonal + diff / (count * (count - 1) // 2)
     return covariance, hinge, orthogonal
 
@@ -127,7 +131,18 @@ def objective(
         parts |= {"covariance": covariance, "variance": hinge, "orthogonality": orthogonal}
         loss = loss + config.decorrelation * covariance + config.variance * hinge
         loss = loss + config.orthogonality * orthogonal
+    if config.private_spread > 0:
+        parts["private"] = private_loss(out, batch, group)
+        loss = loss + config.private_spread * parts["private"]
     return loss, {k: v.detach() for k, v in parts.items()}
+
+
+def private_loss(out: Prediction, batch: Samples, group: Group = None) -> Tensor:
+    """Covariance plus variance hinge of the private factors, mean over modalities. Our addition."""
+    here = batch.valid[..., None] & batch.present[:, None]
+    count = batch.present.shape[1]
+    parts = [sum(_covariance(out.private[:, :, m][here[..., m]], group)) for m in range(count)]
+    return torch.stack([torch.as_tensor(part) for part in parts]).mean()
 
 
 def _stream_loss(out: Prediction, batch: Samples, m: int, config: DSRSDConfig, group: Group) -> Tensor:

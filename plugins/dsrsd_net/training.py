@@ -21,7 +21,13 @@ Model = DSRSDNet | Baseline
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options of a run. AdamW with a cosine after 5 % warm-up; stops after `patience` epochs without a better figure."""
+    """Options of a run. AdamW with a cosine after 5 % warm-up; stops after `patience` epochs without a better figure.
+
+    Attributes:
+        average: decay of the moving average of the weights, which is what is judged and kept.
+        keep_last: train all epochs and keep the last weights, whatever their figure.
+
+    """
 
     epochs: int = 50
     batch: int = 256
@@ -30,6 +36,7 @@ class FitOptions:
     patience: int = 8
     clip: float = 1.0
     average: float = 0.99
+    keep_last: bool = False
 
 
 def batch_loss(model: Model, batch: Samples, group: Group = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -123,7 +130,7 @@ def fit(
             step += 1
             _follow(average, model, min(options.average, (1 + step) / (10 + step)))
         figure = figure_of(held, score(average, held))
-        if figure > best:
+        if figure > best or options.keep_last:
             best, stale, state = figure, 0, copy.deepcopy(average.state_dict())
         else:
             stale += 1

@@ -104,8 +104,10 @@ def hide_modalities(present: Tensor, share: float, generator: torch.Generator | 
     """Presence with a share of what is present hidden at random, never all of a sample."""
     if share <= 0:
         return present
-    kept = present & (torch.rand(present.shape, generator=generator) >= share)
-    return torch.where(kept.any(1, keepdim=True), kept, present)
+    draw = torch.rand(present.shape, generator=generator)
+    luckiest = draw.masked_fill(~present, -1.0)
+    luckiest = luckiest == luckiest.amax(1, keepdim=True)
+    return present & ((draw >= share) | luckiest)
 
 
 def split_groups(group: Tensor, share: float, seed: int, index: Index | None = None) -> tuple[Index, Index]:

@@ -70,7 +70,8 @@ class DSRSDConfig:
             task + align (nce + regression reg) + decorrelation cov + variance var + orthogonality orth.
         private_spread: weight of covariance and variance of the private factors, so that they keep all that is
             private and not only what the task asks for.
-        stream_task: weight of the task loss of each modality's own head, 0 leaves those heads out.
+        stream_task: weight of the task loss of each modality's own linear head, whose answers are added to the fused
+            one with the gates; 0 leaves those heads out.
         next_step_weight: of the next-step part of the task loss.
 
     """

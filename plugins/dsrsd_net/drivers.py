@@ -11,7 +11,6 @@ from torch import Tensor
 
 from spinecore.metrics import bootstrap_interval
 
-from .fusion import fuse
 from .network import DSRSDNet, Prediction
 from .samples import Samples
 
@@ -27,7 +26,8 @@ class Drivers:
         shown: (N,) class the rest speaks of: the second of two, else the likeliest.
         gates: (N, M) at the last step.
         drop: (N, M) probability of `shown` minus what it is without that modality; NaN where it is absent or alone.
-        shared, private: (N,) parts of (probability of `shown` minus that of the average factors): their sum.
+        shared, private: (N,) parts that add up to the probability of `shown` minus what it is with the average factors of
+            all samples and this sample's gates.
 
     """
 
@@ -51,8 +51,8 @@ def _probability(outcome: Tensor, steps: Tensor, last: Tensor) -> Tensor:
 def explain(model: DSRSDNet, samples: Samples, batch: int = 512) -> Drivers:
     """Predict samples and say what drove each prediction.
 
-    The split of a prediction in shared and private part is the Shapley value of two players whose absence is the
-    average of the factors over the samples (our choice): both parts add up exactly.
+    The split of a prediction in shared and private part is the Shapley value of two players; in the absence of one
+    its factors are the average over the samples (our choice).
     """
     model.eval()
     count = len(samples.modalities)
@@ -95,24 +95,24 @@ def _split(
     model: DSRSDNet, parts: list[Samples], found: list[Prediction], shown: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Shapley parts of the shared and of the private half of the fused features."""
-    k = model.config.factors
-    fused = torch.cat(
-        [fuse(o.shared, o.private, o.gates)[torch.arange(len(s)), s.last] for s, o in zip(parts, found, strict=True)]
-    )
-    average = fused.mean(0, keepdim=True)
+    here = torch.cat([s.present for s in parts])
+    rows = [torch.arange(len(s)) for s in parts]
+    s = torch.cat([o.shared[r, x.last] for r, x, o in zip(rows, parts, found, strict=True)])
+    p = torch.cat([o.private[r, x.last] for r, x, o in zip(rows, parts, found, strict=True)])
+    gates = torch.cat([o.gates[r, x.last] for r, x, o in zip(rows, parts, found, strict=True)])
+    count = here.sum(0).clamp_min(1)[:, None]
+    average_s, average_p = (x.sum(0) / count for x in (s, p))  # the absent are zero
+    step = torch.ones(len(here), 1, dtype=torch.bool)
 
-    def chance(shared: bool, private: bool) -> Tensor:
-        q = average.expand_as(fused).clone()
-        if shared:
-            q[:, :k] = fused[:, :k]
-        if private:
-            q[:, k:] = fused[:, k:]
-        last = torch.zeros(len(q), dtype=torch.long)
-        outcome, steps = model.head(q[:, None], last)
-        return _probability(outcome, steps, last).gather(1, shown[:, None])[:, 0]
+    def chance(shared: Tensor, private: Tensor) -> Tensor:
+        got = model.predict(
+            shared.expand_as(s)[:, None], private.expand_as(p)[:, None], here, step, gates[:, None]
+        )
+        last = torch.zeros(len(here), dtype=torch.long)
+        return _probability(got.outcome, got.steps, last).gather(1, shown[:, None])[:, 0]
 
-    both, none, s, p = chance(True, True), chance(False, False), chance(True, False), chance(False, True)
-    return ((s - none) + (both - p)) / 2, ((p - none) + (both - s)) / 2
+    both, none, only_s, only_p = chance(s, p), chance(average_s, average_p), chance(s, average_p), chance(average_s, p)
+    return ((only_s - none) + (both - only_p)) / 2, ((only_p - none) + (both - only_s)) / 2
 
 
 @dataclass(frozen=True)

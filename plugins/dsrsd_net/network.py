@@ -118,6 +118,13 @@ class DSRSDNet(nn.Module):
         outcome, step = self.head(fused if gates is None else fuse(s, p, gates), last)
         alone = [head(torch.cat((s[:, :, m], p[:, :, m]), -1), last) for m, head in enumerate(self.stream_heads)]
         none = s.new_zeros((s.shape[0], 0))
+        if alone:
+            # Each modality's own answer counts with its gate, so that a good one is never lost in the fusion.
+            share = own if gates is None else gates
+            at = share[torch.arange(s.shape[0], device=s.device), last]
+            outcome = outcome + (at[..., None] * torch.stack([a[0] for a in alone], 1)).sum(1)
+            if step.shape[1]:
+                step = step + (share * torch.stack([a[1] for a in alone], 2)).sum(2)
         return Prediction(
             outcome,
             step,

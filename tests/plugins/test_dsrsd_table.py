@@ -151,8 +151,18 @@ def test_the_parts_of_a_prediction_add_up(tmp_path: Path) -> None:
     model = DSRSDNet(DSRSDConfig(modalities=samples.modalities, width=16, factors=8, next_step=True)).double()
     samples = samples.take(np.arange(50))
     drivers = explain(model.float(), samples, batch=16)
-    at_average = drivers.probability[:, 1] - drivers.shared - drivers.private
-    assert np.ptp(at_average) < 1e-6  # all samples start from the same average
+    with torch.no_grad():
+        out = model.eval()(samples.present, samples.valid, *samples.inputs)
+        count = samples.present.sum(0)[:, None]
+        s, p = (x[:, -1:].sum(0, keepdim=True) / count for x in (out.shared, out.private))
+        many = (len(samples), -1, -1, -1)
+        step = torch.ones(len(samples), 1, dtype=torch.bool)
+        average = model.predict(s.expand(many), p.expand(many), samples.present, step, out.gates[:, -1:]).outcome
+    np.testing.assert_allclose(
+        drivers.shared + drivers.private,
+        drivers.probability[:, 1] - average.double().softmax(-1)[:, 1].numpy(),
+        atol=1e-6,
+    )
     out = model.eval()(samples.without(1).present, samples.valid, *samples.inputs)
     expected = drivers.probability[:, 1] - out.outcome.double().softmax(-1)[:, 1].detach().numpy()
     np.testing.assert_allclose(drivers.drop[:, 1], expected, atol=1e-6)

@@ -152,9 +152,9 @@ def assistments(folder: Path, *, limit: int | None = None) -> Study:
         samples,
         DSRSDConfig(
             modalities=samples.modalities, outcomes=0, next_step=True, width=64, factors=32, dropout=0.2,
-            modality_dropout=0.05,
+            modality_dropout=0.02, align=0.02, decorrelation=0.01, variance=0.01, orthogonality=0.02,
         ),  # fmt: skip
-        FitOptions(epochs=12, batch=32, lr=2e-3, weight_decay=1e-2, patience=2),
+        FitOptions(epochs=10, batch=32, lr=2e-3, weight_decay=1e-2, patience=2),
         splits,
         prepare=_ease,
         notes=(f"{answers} answers of {len(samples.group.unique())} students, four student-disjoint folds",),

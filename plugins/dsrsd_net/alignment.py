@@ -1,4 +1,6 @@
-"""Residual semantic alignment head: shared factors of all modalities in one space, by contrast and by regression."""
+"""Residual semantic alignment head: shared factors of all modalities in one space, by contrast and by
+regression.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from torch.nn import functional as F
 
 
 class AlignmentHead(nn.Module):
-    """z = normalised(s + MLP(s)), one MLP for all modalities, and a linear map W from each modality to each other.
+    """z = normalised(s + MLP(s)), one MLP for all modalities, and a linear map W from each modality to each
+    other.
 
     The abstract names a residual semantic alignment head with contrastive and regression objectives; what is
     residual in it is not stated: the skip connection is our reading.
@@ -34,7 +37,8 @@ def contrastive_loss(a: Tensor, b: Tensor, temperature: float, same: Tensor | No
     """Symmetric InfoNCE between paired unit vectors (n, k); 0 with fewer than two pairs.
 
     Args:
-        a, b: paired rows.
+        a: rows, paired with those of
+        b: the other modality.
         temperature: divides the cosines.
         same: (n,) group numbers; rows of one group (a person seen twice) are no negatives of each other.
 

@@ -1,4 +1,4 @@
-"""What the factors hold: correlation, effective rank, and linear probes for what leaks between the streams."""
+"""What the factors hold: correlation, effective rank, and linear probes for leaks between the streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ Matrix = NDArray[np.float64]
 
 
 def mean_correlation(z: Matrix) -> float:
-    """Mean absolute off-diagonal correlation of the columns of (N, k); columns that never change are left out."""
+    """Mean absolute off-diagonal correlation of the columns of (N, k); columns that never change are left
+    out.
+    """
     spread = z.std(0)
     kept = z[:, spread > 1e-8 * max(float(spread.max(initial=0.0)), 1e-300)]
     if kept.shape[1] < 2:
@@ -19,7 +21,7 @@ def mean_correlation(z: Matrix) -> float:
 
 
 def effective_rank(z: Matrix) -> float:
-    """exp of the entropy of the normalised covariance eigenvalues (Roy and Vetterli 2007): 1 to k."""
+    """Exp of the entropy of the normalised covariance eigenvalues (Roy and Vetterli 2007): 1 to k."""
     values = np.linalg.eigvalsh(np.cov(z.T)).clip(0)
     share = values / max(values.sum(), 1e-300)
     share = share[share > 0]
@@ -27,7 +29,8 @@ def effective_rank(z: Matrix) -> float:
 
 
 def probe_r2(features: Matrix, target: Matrix, *, ridge: float = 1e-3) -> float:
-    """Share of the variance of `target` (N, t) that a linear probe on `features` (N, f) explains on held-out rows.
+    """Share of the variance of `target` (N, t) that a linear probe on `features` (N, f) explains on held-out
+    rows.
 
     Fitted on the first half, judged on the second, mean over the targets; below 0 counts as 0.
     """

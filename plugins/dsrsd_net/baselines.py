@@ -28,10 +28,11 @@ class Answer(NamedTuple):
 class Baseline(nn.Module):
     """Encoders and a way to fuse them. Absent modalities enter as zeros.
 
-    Methods: "early" concatenates the encodings and classifies them together (raw columns of a sequence and of a
-    vector cannot be concatenated as they are); "late" averages each modality's own logits; "coattention" lets the
-    modalities attend to each other and concatenates (Lu et al. 2019, ViLBERT's idea at one token a modality); "misa" after
-    Hazarika et al. 2020.
+    Methods: "early" concatenates the encodings and classifies them together (raw columns of a sequence and
+    of a vector cannot be concatenated as they are); "late" averages each modality's own logits;
+    "coattention"
+    lets the modalities attend to each other and concatenates (Lu et al. 2019, ViLBERT's idea at one token a
+    modality); "misa" after Hazarika et al. 2020.
     """
 
     def __init__(self, config: DSRSDConfig, method: str) -> None:
@@ -84,14 +85,15 @@ class Baseline(nn.Module):
             h = self.norm(tokens + got).view_as(h)
         if self.method == "misa":
             h, extra = self.misa(h, present, valid)
-        return Answer(*self.head(h.flatten(-2), last), extra)
+        outcome, step = self.head(h.flatten(-2), last)
+        return Answer(outcome, step, extra)
 
 
 class MISAFusion(nn.Module):
     """Private and weight-tied shared vectors of each modality, a transformer layer over them, three losses.
 
-    Hazarika et al. 2020: difference 0.3, similarity (central moment discrepancy) 1.0 -> here the squared distance of
-    means and variances, reconstruction 1.0 as published. Shapes: (B, T, M, d) -> (B, T, 2M, k).
+    Hazarika et al. 2020: difference 0.3, similarity (central moment discrepancy) 1.0 -> here the squared
+    distance of means and variances, reconstruction 1.0 as published. Shapes: (B, T, M, d) -> (B, T, 2M, k).
     """
 
     def __init__(self, width: int, factors: int, count: int) -> None:

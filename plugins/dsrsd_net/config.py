@@ -15,7 +15,8 @@ class ModalityConfig:
 
     Attributes:
         name: unique name.
-        kind: "vector" (B, F), "sequence" (B, T, F) with one row a step, "text" (B, L) or, a text at every step,
+        kind: "vector" (B, F), "sequence" (B, T, F) with one row a step, "text" (B, L) or, a text at
+            every step,
             (B, T, L) of token numbers (0 = no token).
         numeric: number of numeric columns, the first ones; NaN means missing.
         categories: sizes of the categorical columns that follow; code 0 is "unknown".
@@ -36,11 +37,15 @@ class ModalityConfig:
         if self.kind not in KINDS:
             raise ValueError(f"modality {self.name!r}: kind is {self.kind!r}; use one of {', '.join(KINDS)}")
         if self.kind == "text" and self.vocabulary < 2:
-            raise ValueError(f"modality {self.name!r}: vocabulary is {self.vocabulary}; a text needs at least 2")
+            raise ValueError(
+                f"modality {self.name!r}: vocabulary is {self.vocabulary}; a text needs at least 2"
+            )
         if self.kind != "text" and self.numeric + len(self.categories) < 1:
             raise ValueError(f"modality {self.name!r}: has no columns; give numeric or categories")
         if any(size < 2 for size in self.categories):
-            raise ValueError(f"modality {self.name!r}: categories are {self.categories}; each needs at least 2")
+            raise ValueError(
+                f"modality {self.name!r}: categories are {self.categories}; each needs at least 2"
+            )
 
     @property
     def stepwise(self) -> bool:
@@ -65,12 +70,15 @@ class DSRSDConfig:
         input_dropout: of the input columns.
         modality_dropout: share of present modalities hidden in training, never all of a sample.
         temperature: of the contrastive alignment.
-        align, regression, decorrelation, variance, orthogonality: weights of the losses; regression counts inside
+        align, regression, decorrelation, variance, orthogonality: weights of the losses; regression counts
+        inside
             align, as do the parts of the sum below:
             task + align (nce + regression reg) + decorrelation cov + variance var + orthogonality orth.
-        private_spread: weight of covariance and variance of the private factors, so that they keep all that is
+        private_spread: weight of covariance and variance of the private factors, so that they keep all
+            that is
             private and not only what the task asks for.
-        stream_task: weight of the task loss of each modality's own linear head, whose answers are added to the fused
+        stream_task: weight of the task loss of each modality's own linear head, whose answers are added
+            to the fused
             one with the gates; 0 leaves those heads out.
         next_step_weight: of the next-step part of the task loss.
 
@@ -106,7 +114,9 @@ class DSRSDConfig:
         )
         names = [m.name for m in self.modalities]
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"DSRSDConfig: modalities are {names}; give at least one, each with its own name")
+            raise ValueError(
+                f"DSRSDConfig: modalities are {names}; give at least one, each with its own name"
+            )
         if self.projection not in ("soft", "hard"):
             raise ValueError(f"DSRSDConfig: projection is {self.projection!r}; use 'soft' or 'hard'")
         if self.sequence not in ("gru", "attention"):

@@ -1,4 +1,6 @@
-"""Which modality drove a prediction: gates, what leaving one out changes, and the shares of shared and private factors."""
+"""Which modality drove a prediction: gates, what leaving one out changes, and the shares of shared and
+private factors.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ class Drivers:
         probability: (N, C) of the outcomes, or (N, 2) of no and yes at the last step.
         shown: (N,) class the rest speaks of: the second of two, else the likeliest.
         gates: (N, M) at the last step.
-        drop: (N, M) probability of `shown` minus what it is without that modality; NaN where it is absent or alone.
-        shared, private: (N,) parts that add up to the probability of `shown` minus what it is with the average factors of
+        drop: (N, M) probability of `shown` minus what it is without that modality; NaN where it is
+            absent or alone.
+        shared, private: (N,) parts that add up to the probability of `shown` minus what it is with the
+            average factors of
             all samples and this sample's gates.
 
     """
@@ -51,8 +55,8 @@ def _probability(outcome: Tensor, steps: Tensor, last: Tensor) -> Tensor:
 def explain(model: DSRSDNet, samples: Samples, batch: int = 512) -> Drivers:
     """Predict samples and say what drove each prediction.
 
-    The split of a prediction in shared and private part is the Shapley value of two players; in the absence of one
-    its factors are the average over the samples (our choice).
+    The split of a prediction in shared and private part is the Shapley value of two players; in the absence
+    of one its factors are the average over the samples (our choice).
     """
     model.eval()
     count = len(samples.modalities)
@@ -61,7 +65,11 @@ def explain(model: DSRSDNet, samples: Samples, batch: int = 512) -> Drivers:
         found = [model(s.present, s.valid, *s.inputs) for s in parts]
         full = [_probability(o.outcome, o.steps, s.last) for s, o in zip(parts, found, strict=True)]
         probability = torch.cat(full)
-        shown = probability.argmax(1) if probability.shape[1] > 2 else torch.ones(len(probability), dtype=torch.long)
+        shown = (
+            probability.argmax(1)
+            if probability.shape[1] > 2
+            else torch.ones(len(probability), dtype=torch.long)
+        )
         own = probability.gather(1, shown[:, None])[:, 0]
         drop = torch.full((len(samples), count), torch.nan, dtype=torch.float64)
         for m in range(count):
@@ -111,7 +119,12 @@ def _split(
         last = torch.zeros(len(here), dtype=torch.long)
         return _probability(got.outcome, got.steps, last).gather(1, shown[:, None])[:, 0]
 
-    both, none, only_s, only_p = chance(s, p), chance(average_s, average_p), chance(s, average_p), chance(average_s, p)
+    both, none, only_s, only_p = (
+        chance(s, p),
+        chance(average_s, average_p),
+        chance(s, average_p),
+        chance(average_s, p),
+    )
     return ((only_s - none) + (both - only_p)) / 2, ((only_p - none) + (both - only_s)) / 2
 
 
@@ -129,7 +142,9 @@ class Row:
 
 
 def aggregate(drivers: Drivers, labels: list[str], people: NDArray[np.int64]) -> list[Row]:
-    """Mean gate, size of the drop-one effect and shared share, by label and over all, with intervals over people."""
+    """Mean gate, size of the drop-one effect and shared share, by label and over all, with intervals over
+    people.
+    """
     at = np.array(labels)
     groups = ["all", *sorted(set(labels))] if len(set(labels)) > 1 else ["all"]
     rows: list[Row] = []

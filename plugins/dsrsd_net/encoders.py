@@ -95,7 +95,8 @@ class DecayAttention(nn.Module):
         bias = -F.softplus(self.slope)[:, None, None] * distance.to(x.dtype)
         scores = q @ k.transpose(-1, -2) / math.sqrt(width // self.heads) + bias
         weights = scores.masked_fill(distance < 0, -torch.inf).softmax(-1)
-        return self.out((weights @ v).transpose(1, 2).reshape(rows, steps, width))
+        mixed: Tensor = self.out((weights @ v).transpose(1, 2).reshape(rows, steps, width))
+        return mixed
 
 
 class Recurrence(nn.Module):
@@ -134,9 +135,7 @@ class Encoder(nn.Module):
         for _ in range(config.layers):
             layers += [nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.width, config.width)]
         self.hidden = nn.Sequential(*layers)
-        self.recurrence = (
-            Recurrence(config.sequence, config.width) if modality.kind == "sequence" else None
-        )
+        self.recurrence = Recurrence(config.sequence, config.width) if modality.kind == "sequence" else None
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, x: Tensor) -> Tensor:

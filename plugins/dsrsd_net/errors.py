@@ -6,4 +6,6 @@ from spinecore.registry import PluginError
 
 
 class TableError(PluginError):
-    """A table, a description of modalities or an option that cannot work; names the file, the value, the remedy."""
+    """A table, a description of modalities or an option that cannot work; names the file, the value, the
+    remedy.
+    """

@@ -21,7 +21,9 @@ SMALL = DSRSDConfig(
 
 
 def example_inputs() -> tuple[DSRSDConfig, tuple[Tensor, ...]]:
-    """A configuration that runs in milliseconds, and inputs for it: a modality missing, sequences of unequal length."""
+    """A configuration that runs in milliseconds, and inputs for it: a modality missing, sequences of unequal
+    length.
+    """
     g = torch.Generator().manual_seed(0)
     steps = 5
 
@@ -29,7 +31,11 @@ def example_inputs() -> tuple[DSRSDConfig, tuple[Tensor, ...]]:
         return torch.randint(0, size, shape, generator=g).float()
 
     profile = torch.cat((torch.randn(4, 3, generator=g), codes(4, 4, 1)), -1)
-    events = torch.cat((torch.randn(4, steps, 2, generator=g), codes(5, 4, steps, 1), codes(3, 4, steps, 1)), -1)
-    present = torch.tensor([[True, True, True], [True, False, True], [False, True, True], [True, True, False]])
+    events = torch.cat(
+        (torch.randn(4, steps, 2, generator=g), codes(5, 4, steps, 1), codes(3, 4, steps, 1)), -1
+    )
+    present = torch.tensor(
+        [[True, True, True], [True, False, True], [False, True, True], [True, True, False]]
+    )
     valid = torch.arange(steps) < torch.tensor([[5], [3], [1], [4]])
     return SMALL, (present, valid, profile, events, codes(11, 4, 6))

@@ -1,8 +1,9 @@
 """The objective: task, alignment, decorrelation, variance and orthogonality; over one process or several.
 
-In a process group every process holds some rows of the batch; its gradients are its rows' part of those of the whole
-batch, so that their sum over the processes is what one process would have (where DistributedDataParallel averages,
-multiply the loss by the number of processes).
+In a process group every process holds some rows of the batch; its gradients are its rows' part of those of
+the whole batch, so that their sum over the processes is what one process would have (where
+DistributedDataParallel
+averages, multiply the loss by the number of processes).
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ from .samples import Samples
 Group = dist.ProcessGroup | None
 
 
-def task_loss(outcome: Tensor, steps: Tensor, batch: Samples, step_weight: float, group: Group = None) -> Tensor:
-    """Cross-entropy of the outcome plus that of the answers, each the mean over what is known in the whole batch."""
+def task_loss(
+    outcome: Tensor, steps: Tensor, batch: Samples, step_weight: float, group: Group = None
+) -> Tensor:
+    """Cross-entropy of the outcome plus that of the answers, each the mean over what is known in the whole
+    batch.
+    """
     loss = outcome.new_zeros(())
     if outcome.shape[-1]:
         known = batch.outcome >= 0
@@ -50,8 +55,8 @@ def _count(known: Tensor, group: Group) -> Tensor:
 def alignment_loss(out: Prediction, batch: Samples, config: DSRSDConfig, group: Group = None) -> Tensor:
     """Mean over pairs of modalities of InfoNCE and of the regressions of each shared factor on the other.
 
-    At the last step, among samples that have both; the target of a regression passes no gradient. Every process of
-    a group computes it over all rows.
+    At the last step, among samples that have both; the target of a regression passes no gradient. Every
+    process of a group computes it over all rows.
     """
     rows = torch.arange(len(batch))
     parts = (out.aligned, out.regressed, out.shared[rows, batch.last].detach(), batch.present, batch.group)
@@ -63,7 +68,9 @@ def alignment_loss(out: Prediction, batch: Samples, config: DSRSDConfig, group: 
     for a in range(count):
         for b in range(a + 1, count):
             both = present[:, a] & present[:, b]
-            loss = loss + contrastive_loss(aligned[both, a], aligned[both, b], config.temperature, person[both])
+            loss = loss + contrastive_loss(
+                aligned[both, a], aligned[both, b], config.temperature, person[both]
+            )
             off = (regressed[both, a, b] - shared[both, b]).square().sum()
             off = off + (regressed[both, b, a] - shared[both, a]).square().sum()
             loss = loss + config.regression * off / (2 * both.sum().clamp_min(1) * shared.shape[-1])
@@ -71,7 +78,9 @@ def alignment_loss(out: Prediction, batch: Samples, config: DSRSDConfig, group: 
 
 
 def _orthogonality(a: Tensor, b: Tensor, rows: Tensor, group: Group) -> Tensor:
-    """MISA's difference loss over (rows / k)^2, which it grows with: then it is the mean squared correlation of unit rows."""
+    """MISA's difference loss over (rows / k)^2, which it grows with: then it is the mean squared correlation
+    of unit rows.
+    """
     a, b = a[rows].contiguous(), b[rows].contiguous()
     if group is None:
         penalty = ops.orthogonality_penalty(a, b)
@@ -89,8 +98,8 @@ def _covariance(z: Tensor, group: Group) -> tuple[Tensor, Tensor]:
 def factor_losses(out: Prediction, batch: Samples, group: Group = None) -> tuple[Tensor, Tensor, Tensor]:
     """Covariance, variance hinge and orthogonality of the factors at all existing steps.
 
-    Covariance and hinge: mean over modalities on s, plus that of all modalities' rows together. Orthogonality:
-    mean over modalities of (s, p) plus mean over pairs of modalities of (p, p).
+    Covariance and hinge: mean over modalities on s, plus that of all modalities' rows together.
+    Orthogonality: mean over modalities of (s, p) plus mean over pairs of modalities of (p, p).
     """
     count = batch.present.shape[1]
     here = batch.valid[..., None] & batch.present[:, None]

@@ -24,7 +24,8 @@ class Prediction(NamedTuple):
         shared, private: (B, T, M, k).
         aligned: (B, M, k), unit norm, at the last step.
         regressed: (B, M, M, k), what modality [:, a] says of the shared factor of [:, b] at the last step.
-        stream_outcome, stream_steps: the same from each modality alone, (B, M, C) and (B, T, M); empty without
+        stream_outcome, stream_steps: the same from each modality alone, (B, M, C) and (B, T, M); empty
+            without
             stream heads.
 
     """
@@ -71,9 +72,10 @@ def last_step(valid: Tensor) -> Tensor:
 class DSRSDNet(nn.Module):
     """Dual-stream network over any number of modalities (arXiv 2512.07568's mechanisms; sizes are ours).
 
-    ``forward(present, valid, *inputs)``: present (B, M) bool, valid (B, T) bool marks the steps that exist (T = 1
-    without sequences), one tensor a modality as in :class:`ModalityConfig`. What is absent may hold any finite value or
-    NaN; it has no effect on any output of the sample.
+    ``forward(present, valid, *inputs)``: present (B, M) bool, valid (B, T) bool marks the steps that exist
+    (T = 1 without sequences), one tensor a modality as in :class:`ModalityConfig`. What is absent may hold
+    any
+    finite value or NaN; it has no effect on any output of the sample.
     """
 
     def __init__(self, config: DSRSDConfig) -> None:
@@ -105,18 +107,24 @@ class DSRSDNet(nn.Module):
         shared, private = [], []
         for m, (encoder, projection) in enumerate(zip(self.encoders, self.projections, strict=True)):
             here = present[:, m].view(-1, 1, 1)
-            streams = projection(encoder(inputs[m].masked_fill(~here.view(-1, *[1] * (inputs[m].dim() - 1)), 0)))
+            streams = projection(
+                encoder(inputs[m].masked_fill(~here.view(-1, *[1] * (inputs[m].dim() - 1)), 0))
+            )
             shared.append(streams.shared.masked_fill(~here, 0.0).expand(-1, steps, -1))
             private.append(streams.private.masked_fill(~here, 0.0).expand(-1, steps, -1))
         s, p = torch.stack(shared, 2), torch.stack(private, 2)
         return self.predict(s, p, present, valid)
 
-    def predict(self, s: Tensor, p: Tensor, present: Tensor, valid: Tensor, gates: Tensor | None = None) -> Prediction:
+    def predict(
+        self, s: Tensor, p: Tensor, present: Tensor, valid: Tensor, gates: Tensor | None = None
+    ) -> Prediction:
         """Predictions from factors (B, T, M, k); ``gates`` (B, T, M) replaces the model's own."""
         steps, last = valid.shape[1], last_step(valid)
         fused, own = self.fusion(s, p, present[:, None].expand(-1, steps, -1))
         outcome, step = self.head(fused if gates is None else fuse(s, p, gates), last)
-        alone = [head(torch.cat((s[:, :, m], p[:, :, m]), -1), last) for m, head in enumerate(self.stream_heads)]
+        alone = [
+            head(torch.cat((s[:, :, m], p[:, :, m]), -1), last) for m, head in enumerate(self.stream_heads)
+        ]
         none = s.new_zeros((s.shape[0], 0))
         if alone:
             # Each modality's own answer counts with its gate, so that a good one is never lost in the fusion.

@@ -56,7 +56,9 @@ def _colours(count: int) -> list[str]:
     return [COLOURS[m % len(COLOURS)] for m in range(count)]
 
 
-def _card(samples: Samples, drivers: Drivers, labels: list[str], classes: list[str], i: int) -> dict[str, Any]:
+def _card(
+    samples: Samples, drivers: Drivers, labels: list[str], classes: list[str], i: int
+) -> dict[str, Any]:
     known = int(samples.outcome[i])
     return {
         "name": samples.names[i] if samples.names else str(i + 1),

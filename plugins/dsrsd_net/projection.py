@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Streams(NamedTuple):
-    """Shared s (..., k), private p (..., k), reconstruction and residual (..., d): their sum is the encoding."""
+    """Shared and private s, p (..., k), reconstruction and residual (..., d), whose sum is the encoding."""
 
     shared: Tensor
     private: Tensor
@@ -20,8 +20,10 @@ class Streams(NamedTuple):
 class ResidualProjection(nn.Module):
     """s = P h, reconstruction = Q s, residual r = h - Q s, p = R r.
 
-    "residual projection" is the abstract's term, this form ours. With ``hard`` the rows of P are orthonormal (QR of
-    a free matrix) and Q is P transposed, so that P r = 0: no linear map finds the shared factor in the residual.
+    "residual projection" is the abstract's term, this form ours. With ``hard`` the rows of P are orthonormal
+    (QR of a free matrix) and Q is P transposed, so that P r = 0: no linear map finds the shared factor in
+    the
+    residual.
 
     Shapes: (..., d) -> Streams.
     """

@@ -21,16 +21,24 @@ class SampleReader:
 
     def __init__(self, model: DSRSDNet, card: dict[str, Any]) -> None:
         if "source" not in card:
-            raise TableError("these weights have no card that says how their table was read; train them with `spinecore train`")
+            raise TableError(
+                "these weights have no card that says how their table was read; "
+                "train them with `spinecore train`"
+            )
         self.model, self.card = model, card
 
-    def predict(self, out: Path, *, table: Path | None = None, data: Path | None = None, by: str | None = None) -> int:
-        """Write predictions.csv, groups.csv and index.html into `out`; returns how many samples were predicted.
+    def predict(
+        self, out: Path, *, table: Path | None = None, data: Path | None = None, by: str | None = None
+    ) -> int:
+        """Write predictions.csv, groups.csv and index.html into `out`; returns how many samples were
+        predicted.
 
         Args:
             out: folder.
-            table, data: a table or a folder of the kind the model was trained on.
-            by: column of the table to aggregate by; default: the presentation, site or year of a set, if it has several.
+            table: of the kind the model was trained on, or
+            data: the folder of a set.
+            by: column of the table to aggregate by; default: the presentation, site or year of a set, if
+                it has several.
 
         """
         samples = load_like(self.card["source"], table=table, data=data)
@@ -92,5 +100,3 @@ def _write(path: Path, header: list[str], rows: list[list[Any]]) -> None:
         writer.writerow(header)
         writer.writerows(rows)
     partial.replace(path)
-
-

@@ -45,7 +45,9 @@ class Samples:
 
     def __post_init__(self) -> None:
         rows = len(self.present)
-        sizes = [len(x) for x in (*self.inputs, self.valid, self.outcome, self.steps, self.group, self.domain)]
+        sizes = [
+            len(x) for x in (*self.inputs, self.valid, self.outcome, self.steps, self.group, self.domain)
+        ]
         if any(size != rows for size in sizes) or self.present.shape[1] != len(self.inputs) != 0:
             raise ValueError(f"samples: {rows} rows of presence, but inputs and targets have {sizes}")
 
@@ -119,8 +121,11 @@ def split_groups(group: Tensor, share: float, seed: int, index: Index | None = N
     return at[~held], at[held]
 
 
-def group_folds(group: Tensor, count: int, seed: int, outcome: Tensor | None = None) -> list[tuple[Index, Index]]:
-    """(training, test) indices of `count` folds, disjoint in groups; with `outcome`, its classes in even shares.
+def group_folds(
+    group: Tensor, count: int, seed: int, outcome: Tensor | None = None
+) -> list[tuple[Index, Index]]:
+    """(training, test) indices of `count` folds, disjoint in groups; with `outcome`, its classes in even
+    shares.
 
     A group's class is that of its first sample.
     """

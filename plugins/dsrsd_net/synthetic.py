@@ -32,9 +32,11 @@ def known_factors(
     missing: float = 0.0,
     seed: int = 0,
 ) -> KnownFactors:
-    """x^m = A_m z_shared + B_m z_private^m + noise; the outcome follows z_shared and one factor of the first modality.
+    """x^m = A_m z_shared + B_m z_private^m + noise; the outcome follows z_shared and one factor of the first
+    modality.
 
-    All factors are independent standard normals, A_m and B_m have orthonormal columns, spanning different spaces.
+    All factors are independent standard normals, A_m and B_m have orthonormal columns, spanning different
+    spaces.
     """
     rng = np.random.default_rng(seed)
     common = rng.standard_normal((count, shared))

@@ -1,4 +1,4 @@
-"""The training task of DSRSD-Net for `spinecore train`: samples split by person, validation figures, weights."""
+"""The training task of DSRSD-Net for `spinecore train`: split by person, validation, weights."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class SampleTask:
             raise TableError(f"configuration: {e}") from e
         self.train, self.held = split_groups(self.samples.group, share, seed)
         if len(self.train) < 8 or not len(self.held):
-            raise TableError(f"{len(self.train)} training samples after the split by person; at least 8 are needed")
+            raise TableError(
+                f"{len(self.train)} training samples after the split by person; at least 8 are needed"
+            )
         self.batch, self.seed = min(batch, len(self.train)), seed
         self.steps_per_epoch = max(1, len(self.train) // self.batch)
 
@@ -108,5 +110,7 @@ class SampleTask:
 
 
 def sample_task(source: dict[str, Path | str | None], **options: Any) -> SampleTask:
-    """Load a table or a set and make the task; `source` as `load_samples` takes it, `options` as `SampleTask`."""
+    """Load a table or a set and make the task; `source` as `load_samples` takes it, `options` as
+    `SampleTask`.
+    """
     return SampleTask(source, **options)

@@ -21,7 +21,8 @@ Model = DSRSDNet | Baseline
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options of a run. AdamW with a cosine after 5 % warm-up; stops after `patience` epochs without a better figure.
+    """Options of a run. AdamW with a cosine after 5 % warm-up; stops after `patience` epochs without a
+    better figure.
 
     Attributes:
         average: decay of the moving average of the weights, which is what is judged and kept.
@@ -72,7 +73,7 @@ def score(model: nn.Module, samples: Samples, batch: int = 512) -> Scores:
 
 
 def figure_of(samples: Samples, scores: Scores) -> float:
-    """The figure that stops training: AUC of answers and of a two-class outcome (their mean), else accuracy."""
+    """The figure that stops training: mean AUC of answers and of a two-class outcome, else accuracy."""
     found: list[float] = []
     if scores.steps.shape[1]:
         truth = samples.steps.numpy()
@@ -113,7 +114,8 @@ def fit(
     for _ in range(options.epochs):
         model.train()
         order = torch.randperm(len(seen), generator=draw)
-        for at in order.split(options.batch):
+        for begin in range(0, len(order), options.batch):
+            at = order[begin : begin + options.batch]
             if len(at) < min(8, len(seen)):
                 continue
             batch = seen.batch(at)

@@ -18,7 +18,8 @@ def predict(
 ) -> None:
     """Predict samples; writes OUT/predictions.csv, OUT/groups.csv and OUT/index.html.
 
-    Beside each prediction: the gates of the modalities, what leaving one out changes, and the shared and private part.
+    Beside each prediction: the gates of the modalities, what leaving one out changes, and the shared and
+    private part.
     """
     from rich.console import Console
 

@@ -1,4 +1,6 @@
-"""``spinecore train``: train a registered model on a folder of annotated films, or on a table of several modalities."""
+"""``spinecore train``: train a registered model on a folder of annotated films, or on a table of several
+modalities.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="AASCE-format folder (images/, filenames.csv, landmarks.csv, angles.csv), or that of a multimodal set."
+            help="AASCE-format folder (images/, filenames.csv, landmarks.csv, angles.csv), "
+            "or that of a multimodal set."
         ),
     ] = None,
     table: Annotated[Path | None, typer.Option(help="Multimodal models: a CSV instead of a set.")] = None,
@@ -54,9 +57,18 @@ def train(
     if model_spec(model).task == "multimodal":
         source = {"table": table, "modalities": modalities, "data": data, "dataset": dataset}
         train_table_command(
-            model, source, out, config=config, epochs=epochs, steps=steps, batch=batch or 256, lr=lr, seed=seed,
-            fresh=fresh, threads=threads,
-        )  # fmt: skip
+            model,
+            source,
+            out,
+            config=config,
+            epochs=epochs,
+            steps=steps,
+            batch=batch or 256,
+            lr=lr,
+            seed=seed,
+            fresh=fresh,
+            threads=threads,
+        )
         return
     if data is None:
         raise UsageError(f"{model}: give --data, a folder of annotated films")

@@ -1,4 +1,6 @@
-"""Figures of classifiers: area under the ROC curve, accuracy, macro F1, Brier score, calibration error, intervals."""
+"""Figures of classifiers: area under the ROC curve, accuracy, macro F1, Brier score, calibration error,
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 def brier_score(truth: ArrayLike, probability: ArrayLike) -> float:
     """Mean squared distance of the probability of "true" from 1 or 0."""
-    return float(np.mean((np.asarray(probability, dtype=np.float64) - np.asarray(truth, dtype=np.float64)) ** 2))
+    return float(
+        np.mean((np.asarray(probability, dtype=np.float64) - np.asarray(truth, dtype=np.float64)) ** 2)
+    )
 
 
 def calibration_error(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -> float:

@@ -49,7 +49,9 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes. What each makes of it differs when it is `used_apart`: then gradients are summed too."""
+    """Sum over processes. What each makes of it differs when it is `used_apart`: then gradients are summed
+    too.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup, used_apart: bool) -> Tensor:
@@ -72,7 +74,8 @@ def distributed_orthogonality_penalty(a: Tensor, b: Tensor, *, process_group: di
     The means (Da + Db,) and the product (Da, Db) are reduced; the batch is never gathered.
 
     Args:
-        a, b: (B, Da) and (B, Db), the paired rows of this process; the processes may hold different numbers.
+        a: (B, Da), the rows of this process; the processes may hold different numbers.
+        b: (B, Db), paired with a.
         process_group: All its members call this with the same Da and Db.
 
     Returns:
@@ -86,11 +89,13 @@ def distributed_orthogonality_penalty(a: Tensor, b: Tensor, *, process_group: di
     count = both.new_full((1,), len(both))
     dist.all_reduce(count, group=process_group)
     total: Tensor = _Sum.apply(both.sum(0), process_group, True)  # type: ignore[no-untyped-call]
-    left, right = (both - total / count.clamp_min(1)).split([a.shape[1], b.shape[1]], 1)
+    centred = both - total / count.clamp_min(1)
+    left, right = centred[:, : a.shape[1]], centred[:, a.shape[1] :]
     product: Tensor = _Sum.apply(_unit(left).t() @ _unit(right), process_group, False)  # type: ignore[no-untyped-call]
     return product.square().mean()
 
 
 def _unit(rows: Tensor) -> Tensor:
     """Rows over (norm + eps); a zero row passes no gradient through its norm."""
-    return rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + _NORM_EPS)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / (norms + _NORM_EPS)

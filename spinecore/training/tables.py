@@ -32,7 +32,8 @@ def train_table_command(
 ) -> dict[str, float]:
     """Train `model` on `source` into folder `out`; resumes a run that is already there.
 
-    Returns the last validation figures. Raises UsageError or PluginError for data or options that cannot work.
+    Returns the last validation figures. Raises UsageError or PluginError for data or options that cannot
+    work.
     """
     import torch
     from rich.console import Console

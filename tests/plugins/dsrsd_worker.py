@@ -1,4 +1,6 @@
-"""One process of two under torchrun, run by test_dsrsd_losses: the loss of its part of a batch and its gradients."""
+"""One process of two under torchrun, run by test_dsrsd_losses: the loss of its part of a batch and its
+gradients.
+"""
 
 from __future__ import annotations
 

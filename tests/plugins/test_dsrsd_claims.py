@@ -1,4 +1,6 @@
-"""The claims of the model on factors that are known: shared from shared, private from private, nothing across."""
+"""The claims of the model on factors that are known: shared from shared, private from private, nothing
+across.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,12 @@ def trained(config: DSRSDConfig, known: KnownFactors) -> tuple[Prediction, Index
 def leakage(config: DSRSDConfig) -> dict[str, list[float]]:
     out, test, _ = trained(config, KNOWN)
     common = KNOWN.shared[test].numpy()
-    found: dict[str, list[float]] = {"s of shared": [], "p of private": [], "s of private": [], "p of shared": []}
+    found: dict[str, list[float]] = {
+        "s of shared": [],
+        "p of private": [],
+        "s of private": [],
+        "p of shared": [],
+    }
     for m, own in enumerate(KNOWN.private):
         s, p = (x[:, 0, m].double().numpy() for x in (out.shared, out.private))
         found["s of shared"].append(probe_r2(s, common))

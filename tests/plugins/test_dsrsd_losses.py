@@ -99,7 +99,9 @@ def test_a_batch_without_pairs_or_answers_has_a_finite_loss() -> None:
     model, batch = DSRSDNet(SMALL), example_batch()
     present = torch.zeros_like(batch.present)
     present[:, 0] = True
-    alone = dataclasses.replace(batch, present=present, outcome=batch.outcome * 0 - 1, steps=batch.steps * 0 - 1)
+    alone = dataclasses.replace(
+        batch, present=present, outcome=batch.outcome * 0 - 1, steps=batch.steps * 0 - 1
+    )
     loss, _ = batch_loss(model, alone)
     loss.backward()
     assert torch.isfinite(loss)

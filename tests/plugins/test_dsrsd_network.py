@@ -80,7 +80,10 @@ def test_steps_see_the_past_alone(sequence: str) -> None:
     present, valid, profile, events, notes = example_inputs()[1]
     later = events.clone()
     later[:, 3:] = torch.cat((later[:, 3:, :2] + 5, later[:, 3:, 2:] * 0), -1)
-    before, after = model(present, valid, profile, events, notes), model(present, valid, profile, later, notes)
+    before, after = (
+        model(present, valid, profile, events, notes),
+        model(present, valid, profile, later, notes),
+    )
     assert torch.equal(before.steps[:, :3], after.steps[:, :3])
     assert not torch.equal(before.steps[:, 3:], after.steps[:, 3:])
     # Samples that ended before step 3 keep their outcome.
@@ -127,7 +130,9 @@ def test_columns_are_standardised_with_known_training_values_and_missing_ones_ma
     out = model.eval()(every, every, x)
     assert torch.isfinite(out.outcome).all()
     filled = torch.tensor([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0]])
-    assert not torch.equal(model(every, every, filled).outcome[2], out.outcome[2])  # the mean is not "missing"
+    assert not torch.equal(
+        model(every, every, filled).outcome[2], out.outcome[2]
+    )  # the mean is not "missing"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from spinecore.cli.app import app
-from spinecore.plugins.dsrsd_net.data.table import description, load_table, read_description
+from spinecore.plugins.dsrsd_net.data.description import description, read_description
+from spinecore.plugins.dsrsd_net.data.table import load_table
 from spinecore.plugins.dsrsd_net.drivers import explain
 from spinecore.plugins.dsrsd_net.errors import TableError
 from spinecore.plugins.dsrsd_net.network import DSRSDNet
@@ -43,10 +44,9 @@ def write_table(folder: Path, people: int = 120, seed: int = 0) -> Path:
         for week in (8, 2, 4, 6):
             clicks = level + 0.3 * rng.standard_normal()
             comment = ("going well" if level > 0 else "too hard for me") if i % 3 else ""
-            rows.append(
-                [f"s{i}", week, 20 + i % 30 if i % 4 else "", "NSEW"[i % 4], f"{clicks:.3f}", comment, int(clicks > 0)]
-                + ["pass" if level > 0 else "fail"]
-            )
+            age = 20 + i % 30 if i % 4 else ""
+            answers = [int(clicks > 0), "pass" if level > 0 else "fail"]
+            rows.append([f"s{i}", week, age, "NSEW"[i % 4], f"{clicks:.3f}", comment, *answers])
     path = folder / "students.csv"
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -73,7 +73,9 @@ def test_rows_become_samples_in_time_order_without_what_came_later(tmp_path: Pat
     for t, week in enumerate(("2", "4", "6")):
         assert samples.inputs[1][5, t, 0] == pytest.approx(float(rows["s5", week]["clicks"]))
     assert samples.steps[5].tolist() == [int(rows["s5", "4"]["active"]), int(rows["s5", "6"]["active"]), -1]
-    assert torch.equal(samples.present[:, 2], torch.arange(120) % 3 != 0)  # no comment: the modality is absent
+    assert torch.equal(
+        samples.present[:, 2], torch.arange(120) % 3 != 0
+    )  # no comment: the modality is absent
     assert torch.isnan(samples.inputs[0][0, 0])
 
 
@@ -82,17 +84,31 @@ def test_later_rows_change_nothing_that_the_model_sees(tmp_path: Path) -> None:
     what = read_description(tmp_path / "modalities.yaml")
     before, _ = load_table(path, what)
     lines = path.read_text().splitlines()
-    spoilt = [",".join([*line.split(",")[:4], "99", "leak", "1", line.split(",")[7]]) if line.split(",")[1] == "8" else line for line in lines]
+    spoilt = [
+        ",".join([*line.split(",")[:4], "99", "leak", "1", line.split(",")[7]])
+        if line.split(",")[1] == "8"
+        else line
+        for line in lines
+    ]
     assert spoilt != lines
     path.write_text("\n".join(spoilt) + "\n")
     after, _ = load_table(path, what)
-    for a, b in zip((*before.inputs, before.steps, before.valid), (*after.inputs, after.steps, after.valid), strict=True):
+    for a, b in zip(
+        (*before.inputs, before.steps, before.valid), (*after.inputs, after.steps, after.valid), strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 def test_train_resume_and_predict_by_command(tmp_path: Path) -> None:
     path = write_table(tmp_path)
-    common = ("--table", path, "--modalities", tmp_path / "modalities.yaml", "--config", tmp_path / "config.json")
+    common = (
+        "--table",
+        path,
+        "--modalities",
+        tmp_path / "modalities.yaml",
+        "--config",
+        tmp_path / "config.json",
+    )
     common = (*common, "--batch", 32, "--lr", "0.01", "--threads", 1)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run("train", "dsrsd_net", "-o", whole, "--steps", 60, *common).exit_code == 0
@@ -100,7 +116,13 @@ def test_train_resume_and_predict_by_command(tmp_path: Path) -> None:
     from spinecore.training.tables import train_table_command
 
     source: dict[str, Path | str | None] = {"table": path, "modalities": tmp_path / "modalities.yaml"}
-    options: dict[str, Any] = {"config": tmp_path / "config.json", "batch": 32, "lr": 0.01, "threads": 1, "steps": 60}
+    options: dict[str, Any] = {
+        "config": tmp_path / "config.json",
+        "batch": 32,
+        "lr": 0.01,
+        "threads": 1,
+        "steps": 60,
+    }
     train_table_command("dsrsd_net", source, parts, stop_after=25, **options)
     figures = train_table_command("dsrsd_net", source, parts, **options)
     assert figures["AUC"] > 0.9
@@ -117,13 +139,19 @@ def test_train_resume_and_predict_by_command(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 120
     assert all(abs(float(r["p(fail)"]) + float(r["p(pass)"]) - 1) < 1e-5 for r in rows)
-    assert all(abs(sum(float(r[f"gate {m}"]) for m in ("profile", "clicks", "notes")) - 1) < 1e-4 for r in rows)
+    assert all(
+        abs(sum(float(r[f"gate {m}"]) for m in ("profile", "clicks", "notes")) - 1) < 1e-4 for r in rows
+    )
     assert rows[0]["drop notes"] == ""  # it was absent
     with (out / "groups.csv").open() as stream:
         groups = list(csv.DictReader(stream))
     assert {g["group"] for g in groups} == {"all", "E", "N", "S", "W"}
     assert all(float(g["low"]) <= float(g["mean"]) <= float(g["high"]) for g in groups)
-    size = {g["modality"]: float(g["mean"]) for g in groups if g["group"] == "all" and g["figure"].startswith("size")}
+    size = {
+        g["modality"]: float(g["mean"])
+        for g in groups
+        if g["group"] == "all" and g["figure"].startswith("size")
+    }
     assert size["clicks"] > size["profile"]  # what decides is what is shown as deciding
     page = (out / "index.html").read_text()
     assert "s5" in page
@@ -157,7 +185,9 @@ def test_the_parts_of_a_prediction_add_up(tmp_path: Path) -> None:
         s, p = (x[:, -1:].sum(0, keepdim=True) / count for x in (out.shared, out.private))
         many = (len(samples), -1, -1, -1)
         step = torch.ones(len(samples), 1, dtype=torch.bool)
-        average = model.predict(s.expand(many), p.expand(many), samples.present, step, out.gates[:, -1:]).outcome
+        average = model.predict(
+            s.expand(many), p.expand(many), samples.present, step, out.gates[:, -1:]
+        ).outcome
     np.testing.assert_allclose(
         drivers.shared + drivers.private,
         drivers.probability[:, 1] - average.double().softmax(-1)[:, 1].numpy(),

@@ -1,8 +1,11 @@
-"""ASSISTments answers in student-disjoint folds: what a student answered before, and the text of the skill asked for.
+"""ASSISTments answers in student-disjoint folds: what a student answered before, and the text of the skill
+asked for.
 
-Files hold groups of lines per student: numbers, [problems], skills, answers (sets named *_pid have the problems line). At each
-step everything but the answer itself is known before it: the item asked, all earlier answers. In assist2009 one answer is
-repeated for every skill of its problem; of consecutive rows with one problem the first is kept.
+Files hold groups of lines per student: numbers, [problems], skills, answers (sets named *_pid have the
+problems line). At each step everything but the answer itself is known before it: the item asked, all earlier
+answers. In assist2009
+one answer is repeated for every skill of its problem; of consecutive rows with one problem the first is
+kept.
 """
 
 from __future__ import annotations
@@ -45,17 +48,26 @@ def read_fold(path: Path, fold: int, *, problems: bool, drop_repeats: bool) -> l
         lines = [line.strip() for line in stream if line.strip()]
     height = 4 if problems else 3
     if len(lines) % height:
-        raise TableError(f"{path}: {len(lines)} lines are no multiple of {height} a student; copy the file again")
+        raise TableError(
+            f"{path}: {len(lines)} lines are no multiple of {height} a student; copy the file again"
+        )
     found = []
     for at in range(0, len(lines), height):
         try:
-            rows = [np.array([int(v) for v in line.split(",") if v], dtype=np.int64) for line in lines[at : at + height]]
+            rows = [
+                np.array([int(v) for v in line.split(",") if v], dtype=np.int64)
+                for line in lines[at : at + height]
+            ]
         except ValueError as e:
-            raise TableError(f"{path}, student of line {at + 1}: {e}; every field must be a whole number") from e
+            raise TableError(
+                f"{path}, student of line {at + 1}: {e}; every field must be a whole number"
+            ) from e
         item, skill, right = rows[1], rows[-2], rows[-1]
         if not len(item) == len(skill) == len(right):
             sizes = f"{len(item)}, {len(skill)} and {len(right)}"
-            raise TableError(f"{path}, student of line {at + 1}: lists of {sizes} values; they must be of one length")
+            raise TableError(
+                f"{path}, student of line {at + 1}: lists of {sizes} values; they must be of one length"
+            )
         if right.size and (right.min() < 0 or right.max() > 1):
             raise TableError(f"{path}, student of line {at + 1}: an answer is neither 0 nor 1")
         if drop_repeats and len(item):
@@ -69,11 +81,13 @@ def read_fold(path: Path, fold: int, *, problems: bool, drop_repeats: bool) -> l
 def load_assistments(
     folder: Path, *, steps: int = 100, drop_repeats: bool | None = None, limit: int | None = None
 ) -> Samples:
-    """Windows of answers; the step target is whether the item of the step is answered right; domain is the fold.
+    """Windows of answers; the step target is whether the item of the step is answered right; domain is the
+    fold.
 
     Args:
         folder: of one set, named as its files are: <set>_fold1.csv[.gz] to fold 4, skill.json.
-        steps: answers in a window. Practice columns look back over the student's whole past, the rest over the window.
+        steps: answers in a window. Practice columns look back over the student's whole past, the rest
+            over the window.
         drop_repeats: drop consecutive rows of one problem; None: for assist2009.
         limit: students a fold, for a quick look.
 
@@ -144,7 +158,8 @@ def _disjoint(people: list[Answers], folder: Path) -> None:
     for person in people:
         if fold_of.setdefault(person.student, person.fold) != person.fold:
             raise TableError(
-                f"{folder}: student {person.student} is in folds {fold_of[person.student]} and {person.fold}; "
+                f"{folder}: student {person.student} is in folds {fold_of[person.student]} and "
+                f"{person.fold}; "
                 f"split the set by student"
             )
 

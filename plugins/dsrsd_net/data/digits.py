@@ -28,11 +28,15 @@ def load_digits(folder: Path, views: tuple[str, ...] = WEAK) -> Samples:
     labels = tables[0][:, -1]
     for view, table in zip(views, tables, strict=True):
         if table.shape[0] != len(labels) or not np.array_equal(table[:, -1], labels):
-            raise TableError(f"{folder}/mfeat-{view}.csv: rows do not pair with mfeat-{views[0]}.csv; copy both again")
+            raise TableError(
+                f"{folder}/mfeat-{view}.csv: rows do not pair with mfeat-{views[0]}.csv; copy both again"
+            )
     classes = np.unique(labels)
     count = len(labels)
     return Samples(
-        modalities=tuple(ModalityConfig(v, numeric=t.shape[1] - 1) for v, t in zip(views, tables, strict=True)),
+        modalities=tuple(
+            ModalityConfig(v, numeric=t.shape[1] - 1) for v, t in zip(views, tables, strict=True)
+        ),
         inputs=tuple(torch.from_numpy(t[:, :-1].astype(np.float32)) for t in tables),
         present=torch.ones(count, len(views), dtype=torch.bool),
         valid=torch.ones(count, 1, dtype=torch.bool),

@@ -15,19 +15,27 @@ FEET = ("affected", "unaffected")
 
 
 def load_gait(folder: Path) -> Samples:
-    """Trials with three force channels x 101 points a foot, in the set's own scale; all trials of a person are one group."""
+    """Trials with three force channels x 101 points a foot, in the set's own scale; all trials of a person
+    are one group.
+    """
     path = folder / "grf.npz"
     if not path.is_file():
         raise TableError(f"{path}: no such file; give the folder that holds grf.npz")
     with np.load(path, allow_pickle=False) as data:
-        curves, label, subject = data["feature"], data["label"].astype(np.int64), data["subject"].astype(np.int64)
+        curves, label, subject = (
+            data["feature"],
+            data["label"].astype(np.int64),
+            data["subject"].astype(np.int64),
+        )
         channels, names = [str(c) for c in data["channels"]], tuple(str(n) for n in data["label_names"])
     inputs = []
     for foot in FEET:
         at = [i for i, channel in enumerate(channels) if channel.startswith(f"{foot} ")]
         if not at:
             raise TableError(f"{path}: has no channel of the {foot} foot; it holds {', '.join(channels)}")
-        inputs.append(torch.from_numpy(np.ascontiguousarray(curves[:, at].reshape(len(curves), -1), dtype=np.float32)))
+        inputs.append(
+            torch.from_numpy(np.ascontiguousarray(curves[:, at].reshape(len(curves), -1), dtype=np.float32))
+        )
     count = len(label)
     return Samples(
         modalities=tuple(ModalityConfig(f, numeric=x.shape[1]) for f, x in zip(FEET, inputs, strict=True)),

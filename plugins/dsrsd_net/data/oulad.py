@@ -1,8 +1,9 @@
-"""Open University Learning Analytics (Kuzilek et al. 2017): attributes, clicks, assessments at weeks 2, 4, 6 and 8.
+"""Open University Learning Analytics (Kuzilek et al. 2017): attributes, clicks, assessments at weeks 2, 4, 6
+and 8.
 
 A sample is an enrolment; a step is a cut-off day. Everything at a step was known on that day:
-- submissions count from the day they were made, with their score; banked ones (transferred) count as known at the start;
-- `date_unregistration` is never read, later submissions and exams never seen;
+- submissions count from the day they were made, with their score; banked ones (transferred) count as known
+at the start; - `date_unregistration` is never read, later submissions and exams never seen;
 - click summaries are keyed by student alone, so those of a student with several enrolments may hold another
   presentation's clicks: they are left out, the modality is absent.
 """
@@ -48,7 +49,8 @@ class Enrolments:
 
 
 def load_oulad(folder: Path, weeks: tuple[int, ...] = (2, 4, 6, 8)) -> Samples:
-    """Enrolments with outcome 1 = Fail or Withdrawn, and at each cut-off whether the next assessment will be passed.
+    """Enrolments with outcome 1 = Fail or Withdrawn, and at each cut-off whether the next assessment will be
+    passed.
 
     Args:
         folder: holds the official files, plain or gzip; studentVle when it is there, else clicks_to_week_<w>.
@@ -57,11 +59,20 @@ def load_oulad(folder: Path, weeks: tuple[int, ...] = (2, 4, 6, 8)) -> Samples:
     """
     if not weeks or list(weeks) != sorted(set(weeks)) or weeks[0] < 1:
         raise TableError(f"weeks are {weeks}; give growing numbers from 1 on")
-    needed = ("code_presentation", "id_student", "num_of_prev_attempts", "studied_credits", "final_result", *CODES)
+    needed = (
+        "code_presentation",
+        "id_student",
+        "num_of_prev_attempts",
+        "studied_credits",
+        "final_result",
+        *CODES,
+    )
     info = read_columns(folder, "studentInfo.csv", needed)
     keys = list(zip(info["code_module"], info["code_presentation"], info["id_student"], strict=True))
     if len(set(keys)) < len(keys):
-        raise TableError(f"{find(folder, 'studentInfo.csv')}: an enrolment is listed twice; keep one row each")
+        raise TableError(
+            f"{find(folder, 'studentInfo.csv')}: an enrolment is listed twice; keep one row each"
+        )
     rolls = Enrolments(info, keys)
     days = [7 * week for week in weeks]
     work, following = assessment_steps(folder, rolls, days)
@@ -73,7 +84,9 @@ def load_oulad(folder: Path, weeks: tuple[int, ...] = (2, 4, 6, 8)) -> Samples:
     known = ("Pass", "Distinction", "Fail", "Withdrawn")
     odd = set(info["final_result"]) - set(known)
     if odd:
-        raise TableError(f"{find(folder, 'studentInfo.csv')}: final_result {sorted(odd)[0]!r}; use {', '.join(known)}")
+        raise TableError(
+            f"{find(folder, 'studentInfo.csv')}: final_result {sorted(odd)[0]!r}; use {', '.join(known)}"
+        )
     presentations = sorted(set(info["code_presentation"]))
     students = np.unique(np.array(info["id_student"]), return_inverse=True)[1]
     rows = len(keys)
@@ -107,11 +120,15 @@ def _code(values: list[str]) -> NDArray[np.int64]:
 def _profile(folder: Path, rolls: Enrolments) -> Matrix:
     """Attributes known at registration."""
     registered = read_columns(
-        folder, "studentRegistration.csv", ("code_module", "code_presentation", "id_student", "date_registration")
+        folder,
+        "studentRegistration.csv",
+        ("code_module", "code_presentation", "id_student", "date_registration"),
     )
     day = np.full(len(rolls.keys), np.nan)
     row_of = rolls.row_of
-    at = zip(registered["code_module"], registered["code_presentation"], registered["id_student"], strict=True)
+    at = zip(
+        registered["code_module"], registered["code_presentation"], registered["id_student"], strict=True
+    )
     for key, when in zip(at, numbers(registered["date_registration"]), strict=True):
         if key in row_of:
             day[row_of[key]] = when
@@ -126,14 +143,17 @@ def _profile(folder: Path, rolls: Enrolments) -> Matrix:
 
 
 WORK = (
-    "due", "submitted", "share_submitted", "weight_due", "weighted_score", "mean_score", "least_score", "last_score",
-    "days_early_mean", "days_early_last", "late", "missed_last", "ahead", "banked", "rank_of_score", "days_to_next",
+    "due", "submitted", "share_submitted", "weight_due", "weighted_score", "mean_score", "least_score",
+    "last_score",
+    "days_early_mean", "days_early_last", "late", "missed_last", "ahead", "banked", "rank_of_score",
+    "days_to_next",
     "passed", "cma_mean", "tma_mean", "trend",
 )  # fmt: skip
 
 
 def assessment_steps(folder: Path, rolls: Enrolments, days: list[int]) -> tuple[Matrix, NDArray[np.int64]]:
-    """What each enrolment had handed in by each day (N, T, len(WORK)), and whether it passes the next one (N, T).
+    """What each enrolment had handed in by each day (N, T, len(WORK)), and whether it passes the next one
+    (N, T).
 
     The next assessment is the first one, exams apart, due after the day; a pass is a score of 40 or more on a
     submission made after the day. -1 where none follows or it had been handed in before.
@@ -143,7 +163,9 @@ def assessment_steps(folder: Path, rolls: Enrolments, days: list[int]) -> tuple[
         ("code_module", "code_presentation", "id_assessment", "assessment_type", "date", "weight"),
     )  # fmt: skip
     hand_in = read_columns(
-        folder, "studentAssessment.csv", ("id_assessment", "id_student", "date_submitted", "is_banked", "score")
+        folder,
+        "studentAssessment.csv",
+        ("id_assessment", "id_student", "date_submitted", "is_banked", "score"),
     )
     due, weight = numbers(sheet["date"]), numbers(sheet["weight"])
     place = {a: i for i, a in enumerate(sheet["id_assessment"])}
@@ -173,7 +195,11 @@ def assessment_steps(folder: Path, rolls: Enrolments, days: list[int]) -> tuple[
             plans = plan.get(course, [])
             out[row, t] = _work_by(day, plans, made[row], due, weight, tutor)
             later = [i for i in plans if due[i] > day]
-            if later and later[0] in made[row] and not (made[row][later[0]][0] <= day or made[row][later[0]][2]):
+            if (
+                later
+                and later[0] in made[row]
+                and not (made[row][later[0]][0] <= day or made[row][later[0]][2])
+            ):
                 following[row, t] = int(made[row][later[0]][1] >= PASS_MARK)
             elif later and later[0] not in made[row]:
                 following[row, t] = 0
@@ -204,10 +230,12 @@ def _work_by(
     return [
         len(past), len(own), len(handed) / len(past) if past else nan, total, score / total if total else nan,
         float(np.mean(marks)) if marks else nan, min(marks, default=nan), marks[-1] if marks else nan,
-        float(np.mean(early)) if early else nan, early[-1] if early else nan, float(sum(e < 0 for e in early)),
+        float(np.mean(early)) if early else nan, early[-1] if early else nan,
+        float(sum(e < 0 for e in early)),
         float(past[-1] not in seen) if past else nan, float(sum(due[i] > day for i in own)),
         float(sum(m[2] for m in seen.values())), nan,
-        min((due[i] - day for i in plans if due[i] > day), default=nan), float(sum(m >= PASS_MARK for m in marks)),
+        min((due[i] - day for i in plans if due[i] > day), default=nan),
+        float(sum(m >= PASS_MARK for m in marks)),
         float(np.mean(of[False])) if of[False] else nan, float(np.mean(of[True])) if of[True] else nan,
         marks[-1] - marks[0] if len(marks) > 1 else nan,
     ]  # fmt: skip

@@ -20,7 +20,9 @@ SUMMARY = ("total_clicks", "avg_daily_clicks", "std_clicks", "active_days", "int
 
 
 def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
-    """Logarithms of the summaries, their growth since the step before and ranks in the course (N, T, 15); who clicked."""
+    """Logarithms of the summaries, their growth since the step before and ranks in the course (N, T, 15); who
+    clicked.
+    """
     try:
         raw = find(folder, "studentVle.csv")
     except TableError:
@@ -33,7 +35,9 @@ def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[
 
 
 def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
-    """The official-format summaries are keyed by student: several enrolments would share one row, so they have none."""
+    """The official-format summaries are keyed by student: several enrolments would share one row, so they
+    have none.
+    """
     x = np.zeros((len(keys), len(weeks), len(SUMMARY)))
     enrolments = Counter(student for *_, student in keys)
     row_of = {key[2]: i for i, key in enumerate(keys) if enrolments[key[2]] == 1}
@@ -81,7 +85,9 @@ def _from_raw(path: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matr
 
 def _ranks(x: Matrix, keys: list[Key]) -> Matrix:
     """Rank 0..1 of each column among the enrolments of the same presentation: inputs alone, no outcome."""
-    number = np.unique(np.array([f"{module}/{presentation}" for module, presentation, _ in keys]), return_inverse=True)[1]
+    number = np.unique(
+        np.array([f"{module}/{presentation}" for module, presentation, _ in keys]), return_inverse=True
+    )[1]
     out = np.zeros_like(x)
     for course in range(int(number.max(initial=-1)) + 1):
         rows = np.flatnonzero(number == course)

@@ -41,10 +41,20 @@ def practice_columns(item: Ints, skill: Ints, right: Ints) -> NDArray[np.float32
         total, good = total + 1, good + r
         recent, latest = 0.9 * recent + 0.1 * r, 0.7 * latest + 0.3 * r
         past = [float(r), past[0], past[1]]
-        streak = streak + 1 if r and streak >= 0 else (streak - 1 if not r and streak <= 0 else (1.0 if r else -1.0))
+        streak = (
+            streak + 1
+            if r and streak >= 0
+            else (streak - 1 if not r and streak <= 0 else (1.0 if r else -1.0))
+        )
         streak = float(np.clip(streak, -6, 6))
         for one in (a, b):
-            one[0], one[1], one[2], one[3], one[4] = one[0] + 1, one[1] + r, 0.75 * one[2] + 0.25 * r, float(r), float(t)
+            one[0], one[1], one[2], one[3], one[4] = (
+                one[0] + 1,
+                one[1] + r,
+                0.75 * one[2] + 0.25 * r,
+                float(r),
+                float(t),
+            )
         before = s
     return out
 
@@ -62,12 +72,14 @@ def fill_ease(
 ) -> NDArray[np.float32]:
     """A copy with the columns about other students: shares of right answers on item and skill, smoothed.
 
-    Taken from the windows `train` alone; a training student's own windows see the shares of the other parts of the
-    training students, so that no answer is in its own column.
+    Taken from the windows `train` alone; a training student's own windows see the shares of the other parts
+    of the training students, so that no answer is in its own column.
 
     Args:
         practice: (N, T, len(PRACTICE) + any).
-        items, skills, target: (N, T); target -1 does not count.
+        items: (N, T) item asked.
+        skills: (N, T) its skill.
+        target: (N, T) answers; -1 does not count.
         group: (N,) student.
         train: indices of the training windows.
         parts: cross-fitting parts of training students.
@@ -76,7 +88,9 @@ def fill_ease(
     """
     out = practice.copy()
     people = np.unique(group[train])
-    part_of = dict(zip(people.tolist(), np.random.default_rng(seed).integers(0, parts, len(people)), strict=True))
+    part_of = dict(
+        zip(people.tolist(), np.random.default_rng(seed).integers(0, parts, len(people)), strict=True)
+    )
     part = np.array([part_of.get(g, -1) for g in group.tolist()])
     training = np.zeros(len(group), dtype=bool)
     training[train] = True
@@ -96,11 +110,13 @@ def _write_ease(
     right = target[source][known].astype(np.float64)
     overall = float(right.mean()) if len(right) else 0.5
 
-    def shares(codes: Ints, prior: NDArray[np.float64] | float, weight: float) -> tuple[NDArray[np.float64], Ints]:
+    def shares(
+        codes: Ints, prior: NDArray[np.float64] | float, weight: float
+    ) -> tuple[NDArray[np.float64], Ints]:
         size = int(codes.max()) + 1
         seen = codes[source][known]
-        count = np.bincount(seen, minlength=size)
-        return (np.bincount(seen, right, minlength=size) + weight * prior) / (count + weight), count
+        seen_count: Ints = np.bincount(seen, minlength=size)
+        return (np.bincount(seen, right, minlength=size) + weight * prior) / (seen_count + weight), seen_count
 
     of_skill, _ = shares(skills, overall, 20.0)
     # An item's prior is its skill's share.
@@ -122,5 +138,5 @@ def _logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
 def _ahead(ease: NDArray[np.float64], target: Ints) -> NDArray[np.float64]:
     """Mean of (answer - ease) over the earlier steps of the window, shrunk."""
     off = np.where(target >= 0, target - ease, 0.0)
-    count = np.cumsum(target >= 0, 1) - (target >= 0)
+    count: Ints = np.cumsum(target >= 0, 1) - (target >= 0)
     return (np.cumsum(off, 1) - off) / (count + 5.0)

@@ -9,10 +9,11 @@ from typing import Any
 from ..errors import TableError
 from ..samples import Samples
 from .assistments import load_assistments
+from .description import description, read_description
 from .digits import load_digits
 from .gait import load_gait
 from .oulad import load_oulad
-from .table import description, load_table, read_description
+from .table import load_table
 
 SETS: dict[str, Callable[[Path], Samples]] = {
     "mfeat": load_digits,
@@ -25,17 +26,24 @@ SETS: dict[str, Callable[[Path], Samples]] = {
 
 
 def load_samples(
-    *, table: Path | None = None, modalities: Path | None = None, data: Path | None = None, dataset: str | None = None
+    *,
+    table: Path | None = None,
+    modalities: Path | None = None,
+    data: Path | None = None,
+    dataset: str | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Samples with what must be known to read another table alike (JSON-ready).
 
-    Either a table with its description, or a folder with the name of its set (default: the folder's own name).
+    Either a table with its description, or a folder with the name of its set (default: the folder's own
+    name).
     """
     if (table is None) == (data is None):
         raise TableError("give either --table with --modalities, or --data")
     if table is not None:
         if modalities is None:
-            raise TableError(f"{table}: needs --modalities, a YAML or JSON file that says what its columns mean")
+            raise TableError(
+                f"{table}: needs --modalities, a YAML or JSON file that says what its columns mean"
+            )
         samples, what = load_table(table, read_description(modalities))
         return samples, {"table": what.as_dict()}
     assert data is not None

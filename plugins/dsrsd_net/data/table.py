@@ -1,14 +1,12 @@
-"""Any table: one CSV and a description of its modalities in YAML or JSON."""
+"""Any table: one CSV, read as its description says."""
 
 from __future__ import annotations
 
 import csv
-import json
 import re
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,129 +15,29 @@ from numpy.typing import NDArray
 from ..config import ModalityConfig
 from ..errors import TableError
 from ..samples import Samples
+from .description import Column, Description
 from .files import open_text
 
 VOCABULARY = 2048
 WORDS = 64
 
 
-@dataclass(frozen=True)
-class Column:
-    """One modality of a table: its kind and columns."""
-
-    kind: str
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    text: tuple[str, ...] = ()
-    per_step: bool = False
-
-
-@dataclass(frozen=True)
-class Description:
-    """What the columns of a table mean, and (once read) the names behind the codes.
-
-    Attributes:
-        modalities: by name.
-        id: column whose equal values are the steps of one sample; None: a sample a row.
-        person: column of the person (or site), all of whose rows go to one side of a split; default `id`.
-        time: column that orders the steps of a sample.
-        until: rows whose time is later are not read: what was not known yet.
-        outcome: column of the final outcome.
-        next_step: column of 0 or 1; step t predicts its value at step t + 1.
-        names: categories of each categorical column, from training.
-        classes: of the outcome, from training.
-
-    """
-
-    modalities: dict[str, Column]
-    id: str | None = None
-    person: str | None = None
-    time: str | None = None
-    until: float | None = None
-    outcome: str | None = None
-    next_step: str | None = None
-    names: dict[str, list[str]] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {**vars(self), "modalities": {n: vars(c) for n, c in self.modalities.items()}}
-
-
-KEYS = ("id", "person", "time", "until", "outcome", "next_step", "modalities", "names", "classes")
-
-
-def read_description(path: Path) -> Description:
-    """A description from a .yaml, .yml or .json file.
-
-    Raises:
-        TableError: naming the file and the key that is wrong, or a modality that holds its own answer.
-
-    """
-    if not path.is_file():
-        raise TableError(f"{path}: no such file; describe the table's modalities there (docs/dsrsd_net.md shows how)")
-    text = path.read_text(encoding="utf-8")
-    try:
-        raw = json.loads(text) if path.suffix == ".json" else _yaml(text)
-    except ValueError as e:
-        raise TableError(f"{path}: not readable ({e})") from e
-    try:
-        return description(raw)
-    except TableError as e:
-        raise TableError(f"{path}: {e}") from e
-
-
-def _yaml(text: str) -> Any:
-    try:
-        import yaml
-    except ImportError as e:
-        raise TableError("YAML needs PyYAML; install spinecore-torch[multimodal] or write the file as .json") from e
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise ValueError(str(e)) from e
-
-
-def description(raw: Any) -> Description:
-    """A description from the mapping that YAML or JSON holds."""
-    if not isinstance(raw, dict) or not isinstance(raw.get("modalities"), dict) or not raw["modalities"]:
-        raise TableError("needs a key `modalities` with at least one modality")
-    unknown = [k for k in raw if k not in KEYS]
-    if unknown:
-        raise TableError(f"key {unknown[0]!r} is unknown; use {', '.join(KEYS)}")
-    found: dict[str, Column] = {}
-    for name, fields in raw["modalities"].items():
-        try:
-            listed = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            found[str(name)] = Column(**listed)
-        except (TypeError, AttributeError) as e:
-            raise TableError(f"modality {name!r}: {e}; use kind, numeric, categorical, text, per_step") from e
-    made = Description(found, **{k: v for k, v in raw.items() if k != "modalities"})
-    if made.outcome is None and made.next_step is None:
-        raise TableError("names neither `outcome` nor `next_step`; one of them is to be predicted")
-    if made.next_step is not None and (made.id is None or made.time is None):
-        raise TableError("`next_step` needs `id` and `time`, which make the steps")
-    if made.until is not None and made.time is None:
-        raise TableError("`until` needs `time`")
-    for name, column in found.items():
-        leak = {made.outcome, made.person, made.id} & {*column.numeric, *column.categorical, *column.text}
-        if leak:
-            raise TableError(f"modality {name!r}: column {leak.pop()!r} is the outcome or names the person; leave it out")
-        if column.kind == "sequence" and made.time is None:
-            raise TableError(f"modality {name!r}: a sequence needs `id` and `time`")
-    return made
-
-
 def load_table(path: Path, what: Description) -> tuple[Samples, Description]:
     """Samples of a CSV, and the description with the names behind its codes.
 
-    A numeric field that is empty is missing; a modality all of whose fields are empty is absent from the sample. A
-    category that training did not know is code 0. With `names` and `classes` given (prediction) they are kept.
+    A numeric field that is empty is missing; a modality all of whose fields are empty is absent from the
+    sample. A category that training did not know is code 0. With `names` and `classes` given (prediction)
+    they are
+    kept.
     """
     table = _Table(path, what)
     what = table.names()
     rows = table.rows_of_samples()
-    steps = max(len(r) for r in rows) if any(c.kind == "sequence" or c.per_step for c in what.modalities.values()) else 1
+    steps = (
+        max(len(r) for r in rows)
+        if any(c.kind == "sequence" or c.per_step for c in what.modalities.values())
+        else 1
+    )
     inputs, configs, present = [], [], []
     for name, column in what.modalities.items():
         values, config, here = table.modality(name, column, rows, steps)
@@ -195,7 +93,8 @@ class _Table:
             return float(text) if text else float("nan")
         except ValueError:
             raise TableError(
-                f"{self.path}, line {row + 2}: {column} is {text!r}, not a number; repair it or list the column as categorical"
+                f"{self.path}, line {row + 2}: {column} is {text!r}, not a number; "
+                f"repair it or list the column as categorical"
             ) from None
 
     def names(self) -> Description:
@@ -205,9 +104,15 @@ class _Table:
             return what
         listed = {c for m in what.modalities.values() for c in m.categorical}
         names = {c: sorted({self.field(c, i) for i in range(len(self.rows))} - {""}) for c in sorted(listed)}
-        classes = sorted({self.field(what.outcome, i) for i in range(len(self.rows))} - {""}) if what.outcome else []
+        classes = (
+            sorted({self.field(what.outcome, i) for i in range(len(self.rows))} - {""})
+            if what.outcome
+            else []
+        )
         if what.outcome and len(classes) < 2:
-            raise TableError(f"{self.path}: outcome {what.outcome!r} has the values {classes}; two are the least")
+            raise TableError(
+                f"{self.path}: outcome {what.outcome!r} has the values {classes}; two are the least"
+            )
         self.what = replace(what, names=names, classes=classes)
         return self.what
 
@@ -252,12 +157,16 @@ class _Table:
                     present[at] |= bool(tokens)
                     continue
                 values[at, t, : len(column.numeric)] = [self.number(c, i) for c in column.numeric]
-                values[at, t, len(column.numeric) :] = [codes[c].get(self.field(c, i), 0) for c in column.categorical]
+                values[at, t, len(column.numeric) :] = [
+                    codes[c].get(self.field(c, i), 0) for c in column.categorical
+                ]
                 present[at] |= any(self.field(c, i) for c in (*column.numeric, *column.categorical))
         return (values if stepwise else values[:, 0]), config, present
 
     def outcome(self, rows: list[list[int]]) -> NDArray[np.int64]:
-        """Class of each sample, -1 where the field is empty or no such class was trained; the same on all its rows."""
+        """Class of each sample, -1 where the field is empty or no such class was trained; the same on all its
+        rows.
+        """
         number = {n: k for k, n in enumerate(self.what.classes)}
         out = np.full(len(rows), -1, dtype=np.int64)
         if self.what.outcome is None or self.what.outcome not in self.header:
@@ -265,7 +174,10 @@ class _Table:
         for at, numbers in enumerate(rows):
             seen = {self.field(self.what.outcome, i) for i in numbers} - {""}
             if len(seen) > 1:
-                raise TableError(f"{self.path}, line {numbers[0] + 2}: a sample has the outcomes {sorted(seen)}; one is meant")
+                raise TableError(
+                    f"{self.path}, line {numbers[0] + 2}: a sample has the outcomes {sorted(seen)}; "
+                    f"one is meant"
+                )
             out[at] = number.get(seen.pop(), -1) if seen else -1
         return out
 

@@ -21,12 +21,14 @@ def _sklearn() -> Any:
         import sklearn.pipeline
         import sklearn.preprocessing
     except ImportError as e:
-        raise TableError("this baseline needs scikit-learn; install the extra: spinecore-torch[multimodal]") from e
+        raise TableError(
+            "this baseline needs scikit-learn; install the extra: spinecore-torch[multimodal]"
+        ) from e
     return sklearn
 
 
 def flat_columns(samples: Samples) -> tuple[Matrix, list[int]]:
-    """All modalities side by side: sequences step after step, absent ones NaN; and which columns are codes."""
+    """All modalities side by side, steps in a row, absent ones NaN; and which columns are codes."""
     blocks: list[Matrix] = []
     codes: list[int] = []
     width = 0

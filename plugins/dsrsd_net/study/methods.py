@@ -14,7 +14,7 @@ from ..training import Scores, fit, score
 from .boosting import boosted, logistic
 from .protocol import Split, Study
 
-ABLATIONS = {
+ABLATIONS: dict[str, dict[str, float]] = {
     "no alignment": {"align": 0.0},
     "no decorrelation": {"decorrelation": 0.0},
     "no variance": {"variance": 0.0},
@@ -63,7 +63,7 @@ def _build(study: Study, method: str, samples: Samples, seed: int) -> DSRSDNet |
         return Baseline(replace(config, modality_dropout=0.0), "early")
     if method in METHODS:
         return Baseline(config, method)
-    changes = dict(ABLATIONS.get(method, {}))
+    changes: dict[str, float | str] = dict(ABLATIONS.get(method, {}))
     if method == "other projection":
         changes["projection"] = "soft" if config.projection == "hard" else "hard"
     return DSRSDNet(replace(config, **changes))  # type: ignore[arg-type]

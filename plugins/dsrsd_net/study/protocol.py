@@ -33,7 +33,8 @@ class Study:
         config: of the model; its modalities are those of the samples.
         options: of training, the same for every network.
         splits: seed -> the runs whose test parts are pooled before figures are taken.
-        prepare: (samples, split, seed) -> samples whose columns about other people come from the split's training part.
+        prepare: (samples, split, seed) -> samples whose columns about other people come from the split's
+            training part.
         notes: counts and choices, for the report.
         linear: add logistic regression to the scikit-learn baselines.
 
@@ -56,14 +57,20 @@ class Study:
 def check_split(samples: Samples, split: Split) -> None:
     """Refuse a split in which a person is on two sides."""
     groups = [set(samples.group[np.asarray(part)].tolist()) for part in split]
-    for a, b, names in ((0, 1, "training and validation"), (0, 2, "training and test"), (1, 2, "validation and test")):
+    for a, b, names in (
+        (0, 1, "training and validation"),
+        (0, 2, "training and test"),
+        (1, 2, "validation and test"),
+    ):
         common = groups[a] & groups[b]
         if common:
-            raise ValueError(f"{len(common)} people are in {names}, for example number {min(common)}; split by person")
+            raise ValueError(
+                f"{len(common)} people are in {names}, for example number {min(common)}; split by person"
+            )
 
 
 def figures(samples: Samples, scores: Scores) -> dict[str, float]:
-    """AUC, accuracy, macro F1, Brier and calibration of outcome and answers; two classes: of the second one."""
+    """AUC, accuracy, macro F1, Brier and calibration; of two classes those of the second one."""
     found: dict[str, float] = {}
     if scores.steps.shape[1]:
         truth = samples.steps.numpy()
@@ -80,7 +87,9 @@ def figures(samples: Samples, scores: Scores) -> dict[str, float]:
     return found
 
 
-def _binary(prefix: str, truth: Index, probability: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, float]:
+def _binary(
+    prefix: str, truth: Index, probability: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> dict[str, float]:
     return {
         f"{prefix}AUC": roc_auc(truth, probability),
         f"{prefix}accuracy": accuracy(truth, probability > 0.5),

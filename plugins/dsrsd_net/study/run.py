@@ -31,7 +31,8 @@ def run_study(
     report: Report | None = None,
     stamp: bool = True,
 ) -> list[dict[str, Any]]:
-    """Judge the methods on a data set and write OUT/results.jsonl and OUT/table.md; what is there is not run again.
+    """Judge the methods on a data set and write OUT/results.jsonl and OUT/table.md; what is there is not run
+    again.
 
     Args:
         name: of `STUDIES`.
@@ -63,7 +64,9 @@ def run_study(
                 stream.write(json.dumps(row) + "\n")
             (out / "table.md").write_text(table(study, rows), encoding="utf-8")
             if report is not None:
-                report(", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+                report(
+                    ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+                )
     (out / "table.md").write_text(table(study, rows), encoding="utf-8")
     return rows
 

@@ -71,7 +71,7 @@ def read_matrix(folder: Path, name: str) -> NDArray[np.float64]:
 
 
 def _is_header(row: list[str]) -> bool:
-    """Names, or the numbers of the columns (0, 1, 2, ... before the class), as some copies of mfeat have them."""
+    """Names, or the columns' numbers (0, 1, 2, ... before the class), as some copies of mfeat have."""
     try:
         values = [float(v) for v in row]
     except ValueError:

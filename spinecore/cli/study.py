@@ -19,6 +19,10 @@ def study(
         list[str] | None, typer.Option(help="Only this method, repeatable; an ablation can be named too.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 1 to this.")] = 5,
+    robust: Annotated[
+        bool,
+        typer.Option("--robust", help="Also remove and disturb each modality; writes robustness.csv, .png."),
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
     """Train and judge MODEL and its baselines on STUDY; writes OUT/results.jsonl and OUT/table.md as it goes.
@@ -40,5 +44,5 @@ def study(
     def report(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    spec.load("study")(name, data, out, methods=method, seeds=seeds, report=report)
+    spec.load("study")(name, data, out, methods=method, seeds=seeds, report=report, robust=robust)
     console.print((out / "table.md").read_text(encoding="utf-8"), highlight=False, soft_wrap=True)

@@ -139,4 +139,5 @@ def _ahead(ease: NDArray[np.float64], target: Ints) -> NDArray[np.float64]:
     """Mean of (answer - ease) over the earlier steps of the window, shrunk."""
     off = np.where(target >= 0, target - ease, 0.0)
     count: Ints = np.cumsum(target >= 0, 1) - (target >= 0)
-    return (np.cumsum(off, 1) - off) / (count + 5.0)
+    mean: NDArray[np.float64] = (np.cumsum(off, 1) - off) / (count + 5.0)
+    return mean

@@ -35,24 +35,37 @@ def method_names(study: Study) -> list[str]:
     return ["dsrsd_net", *together, *alone]
 
 
-def run_method(study: Study, method: str, split: Split, seed: int) -> Scores:
-    """Train `method` on a split and score the test part. "a: b" is tool a on modality b or on all."""
+def prepared(study: Study, method: str, split: Split, seed: int) -> Samples:
+    """The study's samples with the modalities of `method`: "a: b" is tool a on modality b or on all."""
     samples, kind, _, which = study.samples, *method.partition(": ")
+    if kind not in ("boosting", "logistic", "alone", "dsrsd_net", *METHODS) and method not in ABLATIONS:
+        raise TableError(f"method {method!r} is unknown; use {', '.join(method_names(study))} or an ablation")
     if study.prepare is not None:
         samples = study.prepare(samples, split, seed)
-    if kind in ("boosting", "logistic", "alone") and which != "all":
+    if which and which != "all":
         names = [m.name for m in samples.modalities]
         if which not in names:
             raise TableError(f"method {method!r}: no modality {which!r}; there are {', '.join(names)}")
         samples = samples.only([names.index(which)])
-    if kind == "boosting":
-        return boosted(samples, split.train, split.test, seed)
-    if kind == "logistic":
-        return logistic(samples, split.train, split.validation, split.test)
-    if kind not in ("alone", "dsrsd_net", *METHODS) and method not in ABLATIONS:
-        raise TableError(f"method {method!r} is unknown; use {', '.join(method_names(study))} or an ablation")
+    return samples
+
+
+def train_method(study: Study, method: str, split: Split, seed: int) -> tuple[DSRSDNet | Baseline, Samples]:
+    """A trained network and the samples as it sees them."""
+    samples = prepared(study, method, split, seed)
     model = _build(study, method, samples, seed)
     fit(model, samples, split.train, split.validation, study.options, seed)
+    return model, samples
+
+
+def run_method(study: Study, method: str, split: Split, seed: int) -> Scores:
+    """Train `method` on a split and score the test part."""
+    tool = method.partition(": ")[0]
+    if tool == "boosting":
+        return boosted(prepared(study, method, split, seed), split.train, split.test, seed)
+    if tool == "logistic":
+        return logistic(prepared(study, method, split, seed), split.train, split.validation, split.test)
+    model, samples = train_method(study, method, split, seed)
     return score(model, samples.take(split.test))
 
 

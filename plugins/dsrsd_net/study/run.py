@@ -12,10 +12,12 @@ import numpy as np
 
 from spinecore.metrics import mean_interval
 
+from ..baselines import METHODS
 from ..errors import TableError
 from ..training import Scores
-from .methods import method_names, run_method
+from .methods import ABLATIONS, method_names, run_method
 from .protocol import Study, check_split, figures
+from .robustness import robustness, write_robustness
 from .sets import STUDIES
 
 Report = Callable[[str], None]
@@ -29,7 +31,7 @@ def run_study(
     methods: Sequence[str] | None = None,
     seeds: int = 5,
     report: Report | None = None,
-    stamp: bool = True,
+    robust: bool = False,
 ) -> list[dict[str, Any]]:
     """Judge the methods on a data set and write OUT/results.jsonl and OUT/table.md; what is there is not run
     again.
@@ -41,7 +43,8 @@ def run_study(
         methods: None is all of them.
         seeds: runs with seeds 1 to this; splits and weights follow from the seed.
         report: called with a line after each run.
-        stamp: write seconds into the results.
+        robust: also disturb and remove each modality, with the networks among `methods` (default: the model
+            and the fusion baselines) of seed 1, into OUT/robustness.csv and .png.
 
     """
     if name not in STUDIES:
@@ -57,8 +60,7 @@ def run_study(
                 continue
             begin = time.process_time()
             row: dict[str, Any] = {"method": method, "seed": seed, **pooled_figures(study, method, seed)}
-            if stamp:
-                row["cpu_seconds"] = round(time.process_time() - begin, 1)
+            row["cpu_seconds"] = round(time.process_time() - begin, 1)
             rows.append(row)
             with record.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
@@ -68,6 +70,9 @@ def run_study(
                     ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
                 )
     (out / "table.md").write_text(table(study, rows), encoding="utf-8")
+    if robust:
+        networks = [m for m in methods or ("dsrsd_net", *METHODS) if m in ("dsrsd_net", *METHODS, *ABLATIONS)]
+        write_robustness(out, robustness(study, networks, 1))
     return rows
 
 

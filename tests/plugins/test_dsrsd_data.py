@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from spinecore.plugins.dsrsd_net.data.assistments import load_assistments
 from spinecore.plugins.dsrsd_net.data.digits import load_digits
 from spinecore.plugins.dsrsd_net.data.gait import load_gait
-from spinecore.plugins.dsrsd_net.data.oulad import WORK, load_oulad
+from spinecore.plugins.dsrsd_net.data.oulad import WORK, load_oulad, still_registered
 from spinecore.plugins.dsrsd_net.data.practice import OWN, PRACTICE, fill_ease, practice_columns
 from spinecore.plugins.dsrsd_net.errors import TableError
 from spinecore.plugins.dsrsd_net.samples import Samples
@@ -188,6 +188,13 @@ def test_each_step_knows_its_own_day_alone(tmp_path: Path) -> None:
     after = load_oulad(folder)
     assert torch.equal(torch.nan_to_num(before.inputs[2][:, :3]), torch.nan_to_num(after.inputs[2][:, :3]))
     assert not torch.equal(torch.nan_to_num(before.inputs[2][:, 3]), torch.nan_to_num(after.inputs[2][:, 3]))
+
+
+def test_who_has_left_is_judged_apart_and_not_shown(tmp_path: Path) -> None:
+    folder = oulad_files(tmp_path)
+    samples = load_oulad(folder)
+    assert still_registered(folder, samples, 56).tolist() == [i % 4 != 2 for i in range(48)]
+    assert still_registered(folder, samples, 39).all()
 
 
 def test_raw_clicks_are_by_enrolment_so_nobody_is_left_out(tmp_path: Path) -> None:

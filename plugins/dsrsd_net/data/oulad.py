@@ -3,7 +3,7 @@ and 8.
 
 A sample is an enrolment; a step is a cut-off day. Everything at a step was known on that day:
 - submissions count from the day they were made, with their score; banked ones (transferred) count as known
-at the start; - `date_unregistration` is never read, later submissions and exams never seen;
+at the start; - `date_unregistration` is no input (it only says whose outcome was still open), later submissions and exams never seen;
 - click summaries are keyed by student alone, so those of a student with several enrolments may hold another
   presentation's clicks: they are left out, the modality is absent.
 """
@@ -108,6 +108,16 @@ def load_oulad(folder: Path, weeks: tuple[int, ...] = (2, 4, 6, 8)) -> Samples:
         outcomes=("passed", "failed or withdrew"),
         domains=tuple(presentations),
     )
+
+
+def still_registered(folder: Path, samples: Samples, day: int) -> NDArray[np.bool_]:
+    """Which enrolments had not unregistered by a day: those whose outcome was still open. Never an input."""
+    columns = ("code_module", "code_presentation", "id_student", "date_unregistration")
+    rows = read_columns(folder, "studentRegistration.csv", columns)
+    keys = zip(rows["code_module"], rows["code_presentation"], rows["id_student"], strict=True)
+    left = numbers(rows["date_unregistration"])
+    gone = {"/".join(key) for key, when in zip(keys, left, strict=True) if when <= day}
+    return np.array([name not in gone for name in samples.names])
 
 
 def _code(values: list[str]) -> NDArray[np.int64]:

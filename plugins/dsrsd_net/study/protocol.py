@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinecore.metrics import accuracy, brier_score, calibration_error, macro_f1, roc_auc
 
@@ -35,6 +36,7 @@ class Study:
         splits: seed -> the runs whose test parts are pooled before figures are taken.
         prepare: (samples, split, seed) -> samples whose columns about other people come from the split's
             training part.
+        part: name and (N,) mask of samples whose AUC is given apart.
         notes: counts and choices, for the report.
         linear: add logistic regression to the scikit-learn baselines.
 
@@ -46,6 +48,7 @@ class Study:
     options: FitOptions
     splits: Callable[[int], list[Split]]
     prepare: Callable[[Samples, Split, int], Samples] | None = None
+    part: tuple[str, NDArray[np.bool_]] | None = None
     notes: tuple[str, ...] = field(default=())
     linear: bool = False
 

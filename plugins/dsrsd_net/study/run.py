@@ -84,7 +84,14 @@ def pooled_figures(study: Study, method: str, seed: int) -> dict[str, float]:
         check_split(study.samples, split)
         scores.append(run_method(study, method, split, seed))
     pooled = Scores(np.concatenate([s.outcome for s in scores]), np.concatenate([s.steps for s in scores]))
-    return figures(study.samples.take(np.concatenate([s.test for s in splits])), pooled)
+    test = np.concatenate([s.test for s in splits])
+    found = figures(study.samples.take(test), pooled)
+    if study.part is not None:
+        name, mask = study.part
+        kept = mask[test]
+        inside = figures(study.samples.take(test[kept]), Scores(pooled.outcome[kept], pooled.steps[kept]))
+        found |= {f"{name}: {k}": v for k, v in inside.items() if k.endswith("AUC")}
+    return found
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

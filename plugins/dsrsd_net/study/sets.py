@@ -14,7 +14,7 @@ from ..config import DSRSDConfig
 from ..data.assistments import load_assistments
 from ..data.digits import WEAK, load_digits
 from ..data.gait import load_gait
-from ..data.oulad import load_oulad
+from ..data.oulad import load_oulad, still_registered
 from ..data.practice import fill_ease
 from ..samples import Samples, group_folds, split_groups
 from ..training import FitOptions
@@ -101,9 +101,10 @@ def _oulad(
         ),
         FitOptions(epochs=25, batch=256, lr=2e-3, weight_decay=1e-2, patience=5),
         splits(samples),
+        part=("registered", still_registered(folder, samples, 56)),
         notes=(
             f"{len(samples)} enrolments of {people} students",
-            "outcome: fails or withdraws, seen from week 8",
+            "outcome: fails or withdraws, seen from week 8; registered: who had not unregistered by then",
             "next: passes the next assessment, seen from weeks 2, 4, 6 and 8",
             f"{absent} enrolments without clicks: never clicked, or a student with several enrolments",
             note,

@@ -30,9 +30,8 @@ class Baseline(nn.Module):
 
     Methods: "early" concatenates the encodings and classifies them together (raw columns of a sequence and
     of a vector cannot be concatenated as they are); "late" averages each modality's own logits;
-    "coattention"
-    lets the modalities attend to each other and concatenates (Lu et al. 2019, ViLBERT's idea at one token a
-    modality); "misa" after Hazarika et al. 2020.
+    "coattention" lets the modalities attend to each other and concatenates (Lu et al. 2019, ViLBERT's idea
+    at one token a modality); "misa" after Hazarika et al. 2020.
     """
 
     def __init__(self, config: DSRSDConfig, method: str) -> None:

@@ -15,9 +15,8 @@ class ModalityConfig:
 
     Attributes:
         name: unique name.
-        kind: "vector" (B, F), "sequence" (B, T, F) with one row a step, "text" (B, L) or, a text at
-            every step,
-            (B, T, L) of token numbers (0 = no token).
+        kind: "vector" (B, F), "sequence" (B, T, F) with one row a step, "text" (B, L) or, a text at every
+            step, (B, T, L) of token numbers (0 = no token).
         numeric: number of numeric columns, the first ones; NaN means missing.
         categories: sizes of the categorical columns that follow; code 0 is "unknown".
         vocabulary: number of tokens of a text, 0 included.
@@ -71,15 +70,12 @@ class DSRSDConfig:
         modality_dropout: share of present modalities hidden in training, never all of a sample.
         temperature: of the contrastive alignment.
         align, regression, decorrelation, variance, orthogonality: weights of the losses; regression counts
-        inside
-            align, as do the parts of the sum below:
-            task + align (nce + regression reg) + decorrelation cov + variance var + orthogonality orth.
-        private_spread: weight of covariance and variance of the private factors, so that they keep all
-            that is
-            private and not only what the task asks for.
-        stream_task: weight of the task loss of each modality's own linear head, whose answers are added
-            to the fused
-            one with the gates; 0 leaves those heads out.
+            inside align, as do the parts of the sum below: task + align (nce + regression reg) +
+            decorrelation cov + variance var + orthogonality orth.
+        private_spread: weight of covariance and variance of the private factors, so that they keep all that
+            is private and not only what the task asks for.
+        stream_task: weight of the task loss of each modality's own linear head, whose answers are added to
+            the fused one with the gates; 0 leaves those heads out.
         next_step_weight: of the next-step part of the task loss.
 
     """

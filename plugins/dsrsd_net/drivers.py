@@ -30,8 +30,7 @@ class Drivers:
         drop: (N, M) probability of `shown` minus what it is without that modality; NaN where it is
             absent or alone.
         shared, private: (N,) parts that add up to the probability of `shown` minus what it is with the
-            average factors of
-            all samples and this sample's gates.
+            average factors of all samples and this sample's gates.
 
     """
 

@@ -2,8 +2,7 @@
 
 In a process group every process holds some rows of the batch; its gradients are its rows' part of those of
 the whole batch, so that their sum over the processes is what one process would have (where
-DistributedDataParallel
-averages, multiply the loss by the number of processes).
+DistributedDataParallel averages, multiply the loss by the number of processes).
 """
 
 from __future__ import annotations

@@ -25,8 +25,7 @@ class Prediction(NamedTuple):
         aligned: (B, M, k), unit norm, at the last step.
         regressed: (B, M, M, k), what modality [:, a] says of the shared factor of [:, b] at the last step.
         stream_outcome, stream_steps: the same from each modality alone, (B, M, C) and (B, T, M); empty
-            without
-            stream heads.
+            without stream heads.
 
     """
 
@@ -74,8 +73,7 @@ class DSRSDNet(nn.Module):
 
     ``forward(present, valid, *inputs)``: present (B, M) bool, valid (B, T) bool marks the steps that exist
     (T = 1 without sequences), one tensor a modality as in :class:`ModalityConfig`. What is absent may hold
-    any
-    finite value or NaN; it has no effect on any output of the sample.
+    any finite value or NaN; it has no effect on any output of the sample.
     """
 
     def __init__(self, config: DSRSDConfig) -> None:

@@ -22,8 +22,7 @@ class ResidualProjection(nn.Module):
 
     "residual projection" is the abstract's term, this form ours. With ``hard`` the rows of P are orthonormal
     (QR of a free matrix) and Q is P transposed, so that P r = 0: no linear map finds the shared factor in
-    the
-    residual.
+    the residual.
 
     Shapes: (..., d) -> Streams.
     """

@@ -3,9 +3,8 @@ asked for.
 
 Files hold groups of lines per student: numbers, [problems], skills, answers (sets named *_pid have the
 problems line). At each step everything but the answer itself is known before it: the item asked, all earlier
-answers. In assist2009
-one answer is repeated for every skill of its problem; of consecutive rows with one problem the first is
-kept.
+answers. In assist2009 one answer is repeated for every skill of its problem; of consecutive rows with one
+problem the first is kept.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 and 8.
 
 A sample is an enrolment; a step is a cut-off day. Everything at a step was known on that day:
-- submissions count from the day they were made, with their score; banked ones (transferred) count as known
-at the start; - `date_unregistration` is no input (it only says whose outcome was still open), later submissions and exams never seen;
-- click summaries are keyed by student alone, so those of a student with several enrolments may hold another
+
+- Submissions count from the day they were made, with their score; banked ones (transferred) from the start.
+- Later submissions and exams are never seen. `date_unregistration` is no input; it only says whose outcome
+  was still open (`still_registered`).
+- Click summaries are keyed by student alone, so those of a student with several enrolments may hold another
   presentation's clicks: they are left out, the modality is absent.
 """
 

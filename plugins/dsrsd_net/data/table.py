@@ -27,8 +27,7 @@ def load_table(path: Path, what: Description) -> tuple[Samples, Description]:
 
     A numeric field that is empty is missing; a modality all of whose fields are empty is absent from the
     sample. A category that training did not know is code 0. With `names` and `classes` given (prediction)
-    they are
-    kept.
+    they are kept.
     """
     table = _Table(path, what)
     what = table.names()

@@ -19,6 +19,9 @@ def study(
         list[str] | None, typer.Option(help="Only this method, repeatable; an ablation can be named too.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 1 to this.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(min=1, help="Only so many splits a seed, for a quick look.")
+    ] = None,
     robust: Annotated[
         bool,
         typer.Option("--robust", help="Also remove and disturb each modality; writes robustness.csv, .png."),
@@ -44,5 +47,7 @@ def study(
     def report(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    spec.load("study")(name, data, out, methods=method, seeds=seeds, report=report, robust=robust)
+    spec.load("study")(
+        name, data, out, methods=method, seeds=seeds, report=report, folds=folds, robust=robust
+    )
     console.print((out / "table.md").read_text(encoding="utf-8"), highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The scSE gate against autograd in float64: cases, magnitudes and tolerances for GPU implementations.
+"""The scSE gate against autograd in float64: cases, magnitudes and tolerances for GPU implementations."""
 
 from __future__ import annotations
 

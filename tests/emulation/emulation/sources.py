@@ -56,7 +56,8 @@ def _has_thread_sanitizer(clang: str) -> bool:
 
 
 @cache
-def _headers() -> bytes:
+def headers() -> bytes:
+    """What every object file depends on."""
     digest = hashlib.sha256()
     for folder in INCLUDE:
         for path in sorted(folder.rglob("*")):
@@ -87,7 +88,7 @@ def compiled(source: Path, flags: Sequence[str] = (), sanitizer: str = "") -> Pa
     """The object file of one C++ or CUDA source."""
     options = SANITIZERS.get(sanitizer, ("-O1",))
     make = [compiler(sanitizer), *FLAGS, *options, *flags, "-x", "c++", "-c", str(source), "-o", "{}"]
-    return cached(f"{source.stem}.o", [source.read_bytes(), _headers()], make)
+    return cached(f"{source.stem}.o", [source.read_bytes(), headers()], make)
 
 
 def linked(name: str, objects: Sequence[Path], flags: Sequence[str] = (), sanitizer: str = "") -> Path:

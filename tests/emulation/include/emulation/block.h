@@ -280,9 +280,6 @@ EMULATION_RUNTIME inline void run_block(Worker& w, size_t dynamic_bytes) {
   w.current = next_thread(w);
   threadIdx = w.current->index;
   switch_context(w.main, w.current->context, false);
-#if defined(EMULATION_TSAN)
-  for (unsigned i = 0; i < w.count; ++i) __tsan_destroy_fiber(w.threads[i].context.tsan);
-#endif
   acquire(&w.end_edge);
   if (w.failed) std::rethrow_exception(std::exchange(w.error, nullptr));
   if (w.live > 0) fail(deadlock_text(w));

@@ -37,6 +37,7 @@ void __tsan_release(void* address);
 #endif
 #if defined(EMULATION_ASAN)
 extern "C" {
+void __asan_unpoison_memory_region(const volatile void* address, size_t size);
 void __sanitizer_start_switch_fiber(void** fake_stack, const void* bottom, size_t size);
 void __sanitizer_finish_switch_fiber(void* fake_stack, const void** old_bottom, size_t* old_size);
 }
@@ -103,6 +104,9 @@ EMULATION_RUNTIME inline void prepare(Context& context, void (*entry)()) {
     context.asan_bottom = context.stack;
     context.asan_size = Context::stack_size;
   }
+#if defined(EMULATION_ASAN)
+  __asan_unpoison_memory_region(context.stack, Context::stack_size);  // what the last thread here left
+#endif
   void** top = reinterpret_cast<void**>(context.stack + Context::stack_size);
   *--top = nullptr;                              // where a return address would be
   *--top = reinterpret_cast<void*>(entry);       // what `ret` jumps to
@@ -110,7 +114,8 @@ EMULATION_RUNTIME inline void prepare(Context& context, void (*entry)()) {
   context.stack_pointer = top;
   context.asan_fake_stack = nullptr;
 #if defined(EMULATION_TSAN)
-  context.tsan = __tsan_create_fiber(1);
+  // Once: the threads of the blocks before on this worker come before those of this one anyway.
+  if (context.tsan == nullptr) context.tsan = __tsan_create_fiber(1);
 #endif
 }
 

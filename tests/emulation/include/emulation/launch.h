@@ -40,7 +40,11 @@ inline int workers_wanted() {
 
 inline void forget_worker() {
   for (Thread& thread : worker->threads) {
-    if (thread.context.stack != nullptr) munmap(thread.context.stack, Context::stack_size);
+    if (thread.context.stack == nullptr) continue;
+    munmap(thread.context.stack, Context::stack_size);
+#if defined(EMULATION_TSAN)
+    __tsan_destroy_fiber(thread.context.tsan);
+#endif
   }
   delete worker;
   worker = nullptr;

@@ -1,5 +1,6 @@
-// The CUDA scSE gate on buffers of exactly the right size, for the sanitizers: every layout, element type and way through
-// the kernels, several chunks and groups of chunks. Numbers are checked elsewhere; here only that they are finite.
+// The CUDA scSE gate on buffers of exactly the right size, for the sanitizers: every layout, element type and way
+// through the kernels, several chunks and groups of chunks. Numbers are checked elsewhere; here only that they are
+// finite.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +16,8 @@ using namespace spinecore;
 // malloc'ed, so that the first byte beyond it is nobody's.
 struct Floats {
   explicit Floats(int64_t count, bool fill = true) : data(static_cast<float*>(std::malloc(4 * count + (count == 0)))) {
-    for (int64_t i = 0; i < count; ++i) data[i] = fill ? static_cast<float>(std::sin(0.7 * static_cast<double>(i))) : NAN;
+    for (int64_t i = 0; i < count; ++i)
+      data[i] = fill ? static_cast<float>(std::sin(0.7 * static_cast<double>(i))) : NAN;
   }
   Floats(Floats&& other) noexcept : data(std::exchange(other.data, nullptr)) {}
   ~Floats() { std::free(data); }
@@ -48,10 +50,10 @@ bool run(int64_t n, int c, int p, int hidden, bool channels_last, cuda::Element 
   const ScseGateParameters parameters{w1.data, b1.data, w2.data, b2.data, ws.data};
   const auto plan = cuda::scse_gate_plan(n, c, p, hidden, channels_last, element, false);
   const Floats workspace(plan.workspace, false);
-  Status status = cuda::scse_gate_forward(plan, mode,
-                                          {x.data, parameters, bs.data, y.data, channel_gate.data, spatial_gate.data,
-                                           pooled.data, workspace.data},
-                                          nullptr);
+  Status status = cuda::scse_gate_forward(
+      plan, mode,
+      {x.data, parameters, bs.data, y.data, channel_gate.data, spatial_gate.data, pooled.data, workspace.data},
+      nullptr);
   if (status.ok()) {
     const auto back = cuda::scse_gate_plan(n, c, p, hidden, channels_last, element, true);
     const Floats dw1(hidden * c, false), db1(hidden, false), dw2(c * hidden, false), db2(c, false), dws(c, false),
@@ -61,7 +63,8 @@ bool run(int64_t n, int c, int p, int hidden, bool channels_last, cuda::Element 
                                        dx.data, dw1.data, db1.data, dw2.data, db2.data, dws.data, dbs.data, more.data},
                                       nullptr);
     for (int i = 0; i < c; ++i) {
-      if (!std::isfinite(dws.data[i]) || !std::isfinite(db2.data[i])) status = Status::internal("a gradient is not finite");
+      if (!std::isfinite(dws.data[i]) || !std::isfinite(db2.data[i]))
+        status = Status::internal("a gradient is not finite");
     }
   }
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.message.c_str());

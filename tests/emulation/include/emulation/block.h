@@ -75,9 +75,10 @@ struct Thread {
   const char* operation = "";
   void* argument = nullptr;
   void (*action)(Thread** lanes, uint32_t mask) = nullptr;
-  // Asynchronous copies that were issued and not yet waited for.
-  std::vector<PendingCopy> copies;
-  int copy_group = 0;
+  // Asynchronous copies that were issued and not yet waited for. No container: TSan would watch its insides.
+  static constexpr int most_copies = 128;
+  PendingCopy copies[most_copies];
+  int copies_count = 0, copy_group = 0;
   // Fences: what an atomic read since the last one, and whether one came before the next atomic.
   void* atomics[4] = {};
   int atomics_count = 0;
@@ -270,8 +271,7 @@ EMULATION_RUNTIME inline void run_block(Worker& w, size_t dynamic_bytes) {
     Thread& thread = w.threads[i];
     thread.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
     thread.linear = i;
-    thread.copies.clear();
-    thread.copy_group = thread.atomics_count = 0;
+    thread.copies_count = thread.copy_group = thread.atomics_count = 0;
     thread.fenced = false;
     thread.operation = "";
     prepare(thread.context, &thread_main);

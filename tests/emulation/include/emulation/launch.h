@@ -38,16 +38,11 @@ inline int workers_wanted() {
 #endif
 }
 
-inline void forget_worker() {
-  for (Thread& thread : worker->threads) {
-    if (thread.context.stack == nullptr) continue;
-    munmap(thread.context.stack, Context::stack_size);
-#if defined(EMULATION_TSAN)
-    __tsan_destroy_fiber(thread.context.tsan);
-#endif
-  }
-  delete worker;
-  worker = nullptr;
+// Kept from launch to launch: stacks cost more than most kernels of a test.
+inline Worker* kept_worker(size_t index) {
+  static std::vector<std::unique_ptr<Worker>> all;
+  while (all.size() <= index) all.push_back(std::make_unique<Worker>());
+  return all[index].get();
 }
 
 // False where CUDA would refuse the configuration.
@@ -63,7 +58,6 @@ inline bool launch(Index3 grid, Index3 block, size_t dynamic_bytes, const std::f
   std::atomic<int> errors{0};
   const int count = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(workers_wanted()), blocks));
   const auto work = [&](uint64_t first) {
-    if (worker == nullptr) worker = new Worker;
     read_order(*worker);
     worker->body = &body;
     blockDim = block;
@@ -81,13 +75,15 @@ inline bool launch(Index3 grid, Index3 block, size_t dynamic_bytes, const std::f
     }
   };
   if (count == 1) {
+    worker = kept_worker(0);
     work(0);
   } else {
     std::vector<std::thread> pool;
     for (int i = 0; i < count; ++i) {
-      pool.emplace_back([&, i] {
+      Worker* mine = kept_worker(static_cast<size_t>(i));
+      pool.emplace_back([&work, mine, i] {
+        worker = mine;
         work(static_cast<uint64_t>(i));
-        forget_worker();
       });
     }
     for (std::thread& thread : pool) thread.join();

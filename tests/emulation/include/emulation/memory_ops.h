@@ -31,7 +31,9 @@ EMULATION_RUNTIME inline void fence(const char* file, int line) {
 // cp.async: the bytes arrive when they are waited for and not before, so that a missing wait reads what was there.
 EMULATION_RUNTIME inline void copy_async(void* target, const void* source, int bytes) {
   Thread& me = *worker->current;
-  me.copies.push_back({target, source, bytes, me.copy_group});
+  if (me.copies_count == Thread::most_copies)
+    fail("a thread has 128 asynchronous copies under way: extend most_copies");
+  me.copies[me.copies_count++] = {target, source, bytes, me.copy_group};
 }
 EMULATION_RUNTIME inline void commit_copies() { ++worker->current->copy_group; }
 
@@ -42,12 +44,19 @@ inline void finish_copy(const PendingCopy& copy) {
   for (int i = 0; i < copy.bytes / 4; ++i) target[i] = source != nullptr ? source[i] : 0;
 }
 
+// The oldest copy that is in none of the last `pending` groups.
+EMULATION_RUNTIME inline bool next_copy(int pending, PendingCopy* copy) {
+  Thread& me = *worker->current;
+  if (me.copies_count == 0 || me.copies[0].group >= me.copy_group - pending) return false;
+  *copy = me.copies[0];
+  --me.copies_count;
+  for (int i = 0; i < me.copies_count; ++i) me.copies[i] = me.copies[i + 1];
+  return true;
+}
+
 // Leaves the last `pending` groups under way.
 inline void wait_copies(int pending) {
-  Thread& me = *worker->current;
-  size_t done = 0;
-  while (done < me.copies.size() && me.copies[done].group < me.copy_group - pending) finish_copy(me.copies[done++]);
-  me.copies.erase(me.copies.begin(), me.copies.begin() + static_cast<std::ptrdiff_t>(done));
+  for (PendingCopy copy; next_copy(pending, &copy);) finish_copy(copy);
 }
 
 template <class T, class Bits>

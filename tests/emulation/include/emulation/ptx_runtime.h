@@ -39,7 +39,8 @@ inline u16 float_to_half(float value) { return cast_bits<u16>(static_cast<_Float
 inline float bfloat_to_float(u16 value) { return f32(static_cast<u32>(value) << 16); }
 inline u16 float_to_bfloat(float value) { return __float2bfloat16(value).bits; }
 
-// ---- memory: aligned accesses of their true size, so that the sanitizers see what a GPU would do ----------------------
+// ---- memory: aligned accesses of their true size, so that the sanitizers see what a GPU would do
+// ----------------------
 inline unsigned char* shared_memory() { return emulation::worker->dynamic_shared.data(); }
 inline u64 shared_size() { return emulation::worker->dynamic_shared.size() - 1; }
 // Where the shared array starts: static arrays first. A multiple of 16 as on a GPU.
@@ -72,7 +73,8 @@ void store(void* address, T value) {
   *static_cast<T __attribute__((may_alias))*>(address) = value;
 }
 
-// ---- arithmetic -------------------------------------------------------------------------------------------------------
+// ---- arithmetic
+// -------------------------------------------------------------------------------------------------------
 inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 // Toward minus infinity: exact in double for float operands up to the last rounding.
@@ -138,7 +140,8 @@ inline u32 permute(u32 low, u32 high, u32 selector) {
   return result;
 }
 
-// ---- atomics, relaxed ---------------------------------------------------------------------------------------------------
+// ---- atomics, relaxed
+// ---------------------------------------------------------------------------------------------------
 template <class T>
 T atomic_add(void* address, T value) {
   if constexpr (std::is_floating_point<T>::value) {
@@ -159,7 +162,8 @@ T atomic_cas(void* address, T compare, T value) {
   return compare;
 }
 
-// ---- warps --------------------------------------------------------------------------------------------------------------
+// ---- warps
+// --------------------------------------------------------------------------------------------------------------
 enum class Shuffle { up, down, bfly, idx };
 inline u32 shuffle(Shuffle mode, u32 value, u32 b, u32 clamp, u32 mask, bool& inside) {
   const int mine = emulation::lane(), segment = clamp >> 8 & 31, limit = clamp & 31;

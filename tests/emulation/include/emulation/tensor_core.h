@@ -1,5 +1,5 @@
-// mma.sync and ldmatrix: all 32 lanes of a warp together, with the fragment layouts of the PTX ISA. Products and sums in
-// float32; how a tensor core orders and truncates them is not modelled.
+// mma.sync and ldmatrix: all 32 lanes of a warp together, with the fragment layouts of the PTX ISA. Products and sums
+// in float32; how a tensor core orders and truncates them is not modelled.
 #pragma once
 
 #include <cstdint>
@@ -82,7 +82,8 @@ EMULATION_RUNTIME void load_matrices(Thread** lanes, uint32_t) {
     for (int matrix = 0; matrix < matrices; ++matrix) {
       uint32_t word = 0;
       for (int half = 0; half < 2; ++half) {
-        const int row = transposed ? lane % 4 * 2 + half : lane / 4, column = transposed ? lane / 4 : lane % 4 * 2 + half;
+        const int row = transposed ? lane % 4 * 2 + half : lane / 4,
+                  column = transposed ? lane / 4 : lane % 4 * 2 + half;
         const auto* source = static_cast<LdmatrixArgument*>(lanes[matrix * 8 + row]->argument);
         uint16_t element = 0;
         std::memcpy(&element, source->row + 2 * column, 2);

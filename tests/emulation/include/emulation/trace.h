@@ -1,5 +1,5 @@
-// What translated PTX asks of memory: sectors of global and ways of shared memory for every request of a warp, the bytes
-// that blocks need at least, and instructions. Only with EMULATION_TRACE; else every function here is empty.
+// What translated PTX asks of memory: sectors of global and ways of shared memory for every request of a warp, the
+// bytes that blocks need at least, and instructions. Only with EMULATION_TRACE; else every function here is empty.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,9 @@ struct Totals {
 };
 
 struct Kernel {
-  std::map<int, std::string> names;                    // instruction -> opcode@line
+  std::map<int, std::string> names;  // instruction -> opcode@line
   std::map<int, Totals> totals;
-  uint64_t loaded_sectors = 0, stored_sectors = 0;     // different ones of each block, added up
+  uint64_t loaded_sectors = 0, stored_sectors = 0;  // different ones of each block, added up
 };
 
 inline std::map<std::string, Kernel>& kernels() {

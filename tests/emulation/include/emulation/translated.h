@@ -36,8 +36,7 @@ inline bool launch_by_name(const std::string& name, Index3 grid, Index3 block, s
   const auto found = translated_kernels().find(name);
   if (found == translated_kernels().end()) fail("no translated PTX of " + name);
   const Translated kernel = found->second;
-  const bool launched =
-      launch(grid, block, kernel.static_shared + dynamic_shared, [=] { kernel.run(parameters); });
+  const bool launched = launch(grid, block, kernel.static_shared + dynamic_shared, [=] { kernel.run(parameters); });
 #if defined(EMULATION_TRACE)
   trace::finish_block();
 #endif

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
-from spinecore.ops import _scse_gate_cuda, _scse_gate_native
+from spinecore.ops import _scse_gate_cuda, _scse_gate_native, _scse_gate_triton
 from spinecore.ops._shared import (
     accumulation_dtype,
     check_image,
@@ -293,10 +293,12 @@ SPEC = OpSpec(
     backward_options=_backward_options,
     kernels={
         "cuda": Kernel(_scse_gate_cuda.forward, _scse_gate_cuda.can_run),
+        "triton": Kernel(_scse_gate_triton.forward, _scse_gate_triton.can_run),
         "cpu": Kernel(_scse_gate_native.forward, _scse_gate_native.can_run),
     },
     backward_kernels={
         "cuda": Kernel(_scse_gate_cuda.backward, _scse_gate_cuda.can_run),
+        "triton": Kernel(_scse_gate_triton.backward, _scse_gate_triton.can_run),
         "cpu": Kernel(_scse_gate_native.backward, _scse_gate_native.can_run),
     },
     equations=(

@@ -1,4 +1,4 @@
-"""The tools find planted mistakes, in the source and in the PTX that nvcc makes of it, and nothing where there is none."""
+"""The tools find planted mistakes, in the source and in the PTX of nvcc, and nothing where there is none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,16 @@ COMPLAINTS = {
 def emitted() -> str:
     compiler = ptx.nvcc()
     assert compiler, "nvcc is needed"
-    make = [compiler, "-std=c++17", "-arch=compute_80", "-ptx", f"-I{PLANTED}", str(PLANTED / "kernels.cu"), "-o", "{}"]
+    make = [
+        compiler,
+        "-std=c++17",
+        "-arch=compute_80",
+        "-ptx",
+        f"-I{PLANTED}",
+        str(PLANTED / "kernels.cu"),
+        "-o",
+        "{}",
+    ]
     key = [path.read_bytes() for path in sorted(PLANTED.iterdir())]
     return sources.cached("planted.ptx", key, make).read_text()
 

@@ -1,4 +1,4 @@
-"""The CUDA sources on the CPU under ASan, UBSan and TSan; every barrier and fence taken out must be noticed."""
+"""The CUDA sources on the CPU under ASan, UBSan and TSan; a barrier or fence taken out must be noticed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ def program(operator: str, sanitizer: str) -> Path:
     return sources.linked(f"{operator}_{sanitizer}", objects, sanitizer=sanitizer)
 
 
-def run(operator: str, sanitizer: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    options = {"TSAN_OPTIONS": "exitcode=66:halt_on_error=1", "ASAN_OPTIONS": "detect_stack_use_after_return=0"}
+def run(
+    operator: str, sanitizer: str, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    options = {
+        "TSAN_OPTIONS": "exitcode=66:halt_on_error=1",
+        "ASAN_OPTIONS": "detect_stack_use_after_return=0",
+    }
     command = [str(program(operator, sanitizer)), *arguments]
     variables = {**os.environ, **options, **environment}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)

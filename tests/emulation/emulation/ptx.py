@@ -29,7 +29,9 @@ def emitted(operator: str, architecture: int = 80) -> Path:
     return sources.cached(f"{operator}_{architecture}.ptx", [source.read_bytes(), sources.headers()], make)
 
 
-def translated(ptx: str, name: str, only: Collection[str] = (), trace: bool = False, sanitizer: str = "") -> Path:
+def translated(
+    ptx: str, name: str, only: Collection[str] = (), trace: bool = False, sanitizer: str = ""
+) -> Path:
     """The object file of translated PTX. No contraction: the PTX says which products are fused."""
     folder = sources.CACHE / "translated"
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,8 +41,10 @@ class Kernel:
 
 def bits_of(kind: str) -> int:
     """16 of f16, 64 of b64, 1 of pred."""
-    return 1 if kind == "pred" else int(re.sub(r"\D", "", kind.replace("x2", "")) or 0) * (
-        2 if kind.endswith("x2") else 1
+    return (
+        1
+        if kind == "pred"
+        else int(re.sub(r"\D", "", kind.replace("x2", "")) or 0) * (2 if kind.endswith("x2") else 1)
     )
 
 
@@ -144,7 +146,11 @@ def _read_statement(kernel: Kernel, line: int, statement: str) -> None:
     if statement.endswith(":"):
         kernel.body.append(Label(statement[:-1]))
         return
-    statement = statement.lstrip("{} ").rstrip("} ") if "{" not in statement.lstrip("{} ") else statement.lstrip("{} ")
+    statement = (
+        statement.lstrip("{} ").rstrip("} ")
+        if "{" not in statement.lstrip("{} ")
+        else statement.lstrip("{} ")
+    )
     if not statement:
         return
     if match := re.match(r"\.reg\s+\.(\w+)\s+(.*)$", statement):
@@ -160,4 +166,6 @@ def _read_statement(kernel: Kernel, line: int, statement: str) -> None:
     match = re.match(r"(?:@(!?%?\w+)\s+)?([\w.:]+)\s*(.*)$", statement, re.DOTALL)
     if not match or statement.startswith("."):
         raise Unsupported(f"statement {statement!r} of {kernel.name}")
-    kernel.body.append(Instruction(line, match[1] or "", match[2].replace("::", "."), split_operands(match[3])))
+    kernel.body.append(
+        Instruction(line, match[1] or "", match[2].replace("::", "."), split_operands(match[3]))
+    )

@@ -1,8 +1,8 @@
 """PTX to C++ that runs on the emulation: what nvcc and Triton emitted, instruction by instruction.
 
-Registers become unsigned integers of their width, labels stay labels, guards become ifs; memory, barriers and warp
-operations go to `emulation/ptx_runtime.h`. What is not known is refused (`Unsupported`), never guessed: wgmma,
-tcgen05, TMA, packed half arithmetic and calls.
+Registers become unsigned integers of their width, labels stay labels, guards become ifs; memory, barriers and
+warp operations go to `emulation/ptx_runtime.h`. What is not known is refused (`Unsupported`), never guessed:
+wgmma, tcgen05, TMA, packed half arithmetic and calls.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ class Translator:
             size = self.kernel.registers[kind]
             names = [f"{kind}_{i} = 0" for i in range(count)] if count else [f"{kind}_ = 0"]
             lines.append(f"  {'bool' if size == 1 else f'u{size}'} {', '.join(names)};")
-        for statement in self.kernel.body:
-            lines.append(self._statement(statement))
+        lines += [self._statement(statement) for statement in self.kernel.body]
         name = self.kernel.name
-        lines.append(f'}}\nconst emulation::Registration registration_{index}("{name}", kernel_{index}, '
-                     f"{self.kernel.shared_size});")
+        lines.append(
+            f'}}\nconst emulation::Registration registration_{index}("{name}", kernel_{index}, '
+            f"{self.kernel.shared_size});"
+        )
         return "\n".join(lines)
 
     def _statement(self, statement: Instruction | Label) -> str:
@@ -71,7 +72,9 @@ class Translator:
         if operation in _NO_EFFECT:
             return ";"
         if operation in _LOGIC:
-            return self._write(a[0], kind, f"{self._read(a[1], kind)} {_LOGIC[operation]} {self._read(a[2], kind)}")
+            return self._write(
+                a[0], kind, f"{self._read(a[1], kind)} {_LOGIC[operation]} {self._read(a[2], kind)}"
+            )
         if operation in _UNARY and kind == "f32":
             return self._write(a[0], kind, f"{_UNARY[operation]}({self._read(a[1], kind)})")
         raise Unsupported(f"{'.'.join(parts)} {a} in {self.kernel.name}")
@@ -86,7 +89,7 @@ class Translator:
         """Integers wrap: signed arithmetic is done unsigned."""
         return self._read(operand, kind if kind[0] == "f" else f"u{bits_of(kind)}")
 
-    # ---- arithmetic ----------------------------------------------------------------------------------------------
+    # ---- arithmetic ------------------------------------------------------------------------
     def _add(self, parts: list[str], a: tuple[str, ...], kind: str, sign: str = "+") -> str:
         if kind[0] not in "fsu" or kind in ("f16", "f16x2"):
             raise Unsupported(".".join(parts))
@@ -147,9 +150,11 @@ class Translator:
         return self._write(a[0], kind, value)
 
     def _abs(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
-        return self._write(a[0], kind, f"{'std::fabs' if kind[0] == 'f' else 'std::abs'}({self._read(a[1], kind)})")
+        return self._write(
+            a[0], kind, f"{'std::fabs' if kind[0] == 'f' else 'std::abs'}({self._read(a[1], kind)})"
+        )
 
-    # ---- bits ----------------------------------------------------------------------------------------------------
+    # ---- bits ------------------------------------------------------------------------------
     def _not(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         return self._write(a[0], kind, f"{'!' if kind == 'pred' else '~'}{self._read(a[1], kind)}")
 
@@ -173,7 +178,7 @@ class Translator:
     def _popc(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         return self._write(a[0], "u32", f"__builtin_popcountll({self._read(a[1], kind)})")
 
-    # ---- choices, moves and conversions --------------------------------------------------------------------------
+    # ---- choices, moves and conversions ----------------------------------------------------
     def _setp(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         left, right = self._read(a[1], kind), self._read(a[2], kind)
         comparison = parts[1]
@@ -194,7 +199,8 @@ class Translator:
         first, _, second = a[0].partition("|")
         if not second:
             return self._write(first, "pred", value)
-        return f"{{ const bool v = {value}; {self._write(first, 'pred', 'v')} {self._write(second, 'pred', '!v')} }}"
+        writes = f"{self._write(first, 'pred', 'v')} {self._write(second, 'pred', '!v')}"
+        return f"{{ const bool v = {value}; {writes} }}"
 
     def _selp(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         condition = self._read(a[3], "pred")
@@ -205,7 +211,9 @@ class Translator:
         if a[0].startswith("{"):
             pieces = ptx_memory.braced(a[0])
             width = size // len(pieces)
-            writes = [self._write(p, f"b{width}", f"(u{width})(w >> {i * width})") for i, p in enumerate(pieces)]
+            writes = [
+                self._write(p, f"b{width}", f"(u{width})(w >> {i * width})") for i, p in enumerate(pieces)
+            ]
             return f"{{ const u{size} w = {self._read(a[1], f'b{size}')}; {' '.join(writes)} }}"
         if a[1].startswith("{"):
             pieces = ptx_memory.braced(a[1])
@@ -245,7 +253,7 @@ class Translator:
             value = f"saturate({value})"
         return self._write(a[0], to, f"({self.values.c_type(to)})({value})")
 
-    # ---- control and warps ---------------------------------------------------------------------------------------
+    # ---- control and warps -----------------------------------------------------------------
     def _bra(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         return f"goto {_label(a[0])};"
 
@@ -283,7 +291,9 @@ class Translator:
     def _vote(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         if "ballot" not in parts:
             raise Unsupported(".".join(parts))
-        return self._write(a[0], "b32", f"emulation::ballot({self._read(a[2], 'u32')}, {self._read(a[1], 'pred')})")
+        return self._write(
+            a[0], "b32", f"emulation::ballot({self._read(a[2], 'u32')}, {self._read(a[1], 'pred')})"
+        )
 
     def _mma(self, parts: list[str], a: tuple[str, ...], kind: str) -> str:
         match = re.fullmatch(
@@ -312,5 +322,6 @@ def translate(ptx: str, only: Collection[str] = (), trace: bool = False) -> str:
     if not chosen:
         raise Unsupported(f"the PTX has no kernel named like {', '.join(only)}")
     bodies = [Translator(kernel, trace).translate(index) for index, kernel in enumerate(chosen)]
-    head = '#include "emulation/ptx_runtime.h"\n#include "emulation/translated.h"\nnamespace {\nusing namespace ptx;\n'
+    includes = "".join(f'#include "emulation/{name}.h"\n' for name in ("ptx_runtime", "translated"))
+    head = f"{includes}namespace {{\nusing namespace ptx;\n"
     return head + "\n".join(bodies) + "\n}\n"

@@ -80,6 +80,8 @@ def _special_register(operand: str) -> str | None:
     match = re.fullmatch(r"%(n?tid|n?ctaid)\.([xyz])", operand)
     if match:
         return f"{_INDEX[match[1]]}.{match[2]}"
-    return {"%laneid": "emulation::lane()", "%warpid": "(emulation::worker->current->linear / 32)", "WARP_SZ": "32"}.get(
-        operand
-    )
+    return {
+        "%laneid": "emulation::lane()",
+        "%warpid": "(emulation::worker->current->linear / 32)",
+        "WARP_SZ": "32",
+    }.get(operand)

@@ -45,15 +45,21 @@ cudaError_t launch_reduce(const GateArguments& a, void* stream) {
 
 template <class T, int width, bool backward>
 cudaError_t launch_apply(const GateArguments& a, void* stream) {
-  const int64_t vectors = static_cast<int64_t>(a.plan.channels) * a.plan.pixels / width;
-  const int64_t blocks = (vectors + gate_threads * vectors_a_thread - 1) / (gate_threads * vectors_a_thread);
+  const ScseGatePlan& p = a.plan;
+  ApplyShape shape{};
+  shape.vectors = (p.channels_last ? p.channels : p.pixels) / width;
+  shape.rows = p.channels_last ? p.pixels : p.channels;
+  shape.across = 1;
+  while (shape.across < gate_threads && shape.across < shape.vectors) shape.across *= 2;
+  shape.columns = (shape.vectors + shape.across - 1) / shape.across;
+  shape.row_tiles = (shape.rows + shape.rows_a_block() - 1) / shape.rows_a_block();
   int64_t extra = 0;
   if (backward) {
-    const int64_t parameters = 2ll * a.plan.channels * a.plan.hidden + a.plan.hidden + 2ll * a.plan.channels + 1;
+    const int64_t parameters = 2ll * p.channels * p.hidden + p.hidden + 2ll * p.channels + 1;
     extra = (parameters + gate_threads - 1) / gate_threads;
   }
-  const cudaLaunchConfig_t config = configuration(a.plan.batch * blocks + extra, stream);
-  return cudaLaunchKernelEx(&config, &apply_gates<T, width, backward>, a, static_cast<int>(blocks));
+  const cudaLaunchConfig_t config = configuration(p.batch * shape.columns * shape.row_tiles + extra, stream);
+  return cudaLaunchKernelEx(&config, &apply_gates<T, width, backward>, a, shape);
 }
 
 template <class T, bool backward>
@@ -61,7 +67,8 @@ Status run(const GateArguments& a, void* stream) {
   const int row = a.plan.channels_last ? a.plan.channels : a.plan.pixels;
   const auto at_16_bytes = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
   const bool aligned = row % width_of<T> == 0 && at_16_bytes(a.x) && at_16_bytes(a.result) &&
-                       at_16_bytes(a.channel_gate) && at_16_bytes(a.spatial_gate) && (!backward || at_16_bytes(a.dy));
+                       at_16_bytes(a.channel_gate) && at_16_bytes(a.spatial_gate) &&
+                       (!backward || (at_16_bytes(a.dy) && at_16_bytes(a.parameters.ws)));
   const auto tickets = sizeof(unsigned) * static_cast<size_t>(a.plan.batch * (a.plan.groups + 1));
   const char* what = "the reset of its tickets";
   cudaError_t error = cudaMemsetAsync(a.workspace, 0, tickets, static_cast<cudaStream_t>(stream));

@@ -22,7 +22,7 @@ __device__ __forceinline__ void stage_channels(const GateArguments& a, int64_t s
 // Channels-last. `lanes` threads (a power of two) hold one pixel, `span` channels each; a warp reads 32 / lanes pixels
 // at once and keeps the sums of its channels in registers.
 template <class T, bool aligned, int span, bool backward>
-__global__ void __launch_bounds__(gate_threads) reduce_channels_last(GateArguments a) {
+__global__ void __launch_bounds__(gate_threads, span == 8 ? 3 : 1) reduce_channels_last(GateArguments a) {
   constexpr int width = width_of<T>, vectors = span / width, most = 32 * span, warps = gate_threads / 32;
   constexpr int kept = warps / 2;  // half the warps write their sums, the others add to them
   constexpr int network = network_memory<most, backward>;
@@ -50,6 +50,7 @@ __global__ void __launch_bounds__(gate_threads) reduce_channels_last(GateArgumen
     const bool inside = pixel < last;
     const int64_t row = static_cast<int64_t>(inside ? pixel : first) * channels;
     const float spatial = backward && inside ? a.spatial_gate[sample * plan.pixels + pixel] : 0.0f;
+    const float compared = a.max_mode ? spatial : 0.0f;
     float values[vectors][width], sum = 0.0f;
 #pragma unroll
     for (int k = 0; k < vectors; ++k) {
@@ -61,7 +62,7 @@ __global__ void __launch_bounds__(gate_threads) reduce_channels_last(GateArgumen
       for (int e = 0; e < width; ++e) {
         const int c = from + position<aligned, width>(lane, lanes, e);
         if constexpr (backward) {
-          const float product = grads[e] * values[k][e], share = channel_share(gates[c], spatial);
+          const float product = grads[e] * values[k][e], share = channel_share(gates[c], compared);
           to_channel[k][e] += share * product;
           sum += (whole - share) * product;
         } else {
@@ -135,7 +136,7 @@ __global__ void __launch_bounds__(gate_threads) reduce_channels_last(GateArgumen
 // NCHW. Eight threads hold a run of pixels of one channel, the 32 groups of eight take every 32nd channel; the block
 // walks over its chunk one run after another and keeps the sums of the channels in shared memory.
 template <class T, bool aligned, bool backward>
-__global__ void __launch_bounds__(gate_threads) reduce_contiguous(GateArguments a) {
+__global__ void __launch_bounds__(gate_threads, aligned || !backward ? 3 : 2) reduce_contiguous(GateArguments a) {
   constexpr int width = width_of<T>, lanes = 8, run = lanes * width, groups = gate_threads / lanes,
                 warps = gate_threads / 32, most = scse_gate_most_channels;
   __shared__ float weights[most], gates[backward ? most : 1], to_channel[most], to_weight[backward ? most : 1];
@@ -161,11 +162,16 @@ __global__ void __launch_bounds__(gate_threads) reduce_contiguous(GateArguments 
   for (int base = first, turn = 0; base < last; base += run, turn ^= 1) {
     const int count = min(run, last - base);
     float sum[width] = {}, spatial[width] = {};
-    if constexpr (backward) {
+    if (backward && a.max_mode) {
+      const float* from = a.spatial_gate + sample * pixels + base;
+      if constexpr (aligned) {
+        if (lane * width < count) load_floats<width>(from + lane * width, spatial);
+      } else {
 #pragma unroll
-      for (int e = 0; e < width; ++e) {
-        const int at = position<aligned, width>(lane, lanes, e);
-        spatial[e] = at < count ? a.spatial_gate[sample * pixels + base + at] : 0.0f;
+        for (int e = 0; e < width; ++e) {
+          const int at = position<aligned, width>(lane, lanes, e);
+          spatial[e] = at < count ? from[at] : 0.0f;
+        }
       }
     }
 #pragma unroll 4

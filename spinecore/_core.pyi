@@ -476,14 +476,10 @@ def fused_conv_forward(
     1: relu, 2: sigmoid(...) * gate. A bias or gate without elements is none.
     """
 
-<<<<<<< HEAD
 def fingerprint(tensors: Sequence[Tensor], sampled: bool = False) -> int:
     """64 bits of shape, strides and bytes of dense float32 tensors on the CPU; `sampled`: of shape, strides,
     address and one cache line in every 2 KiB.
     """
-=======
-def fingerprint(tensors: Sequence[Tensor]) -> int:
-    """64 bits of shape, strides and bytes of dense float32 tensors on the CPU."""
 
 # Only in builds with CUDA (info()["cuda_built"]): tensors on a GPU, work in the stream at address `stream`.
 
@@ -533,4 +529,3 @@ def cuda_scse_gate_backward(
     stream: int,
 ) -> None:
     """As `scse_gate_backward`, on a GPU."""
->>>>>>> f1f50c13108aae74cdd631994ffa7607a71fa202

@@ -1,6 +1,6 @@
 """The figures of benchmarks/budgets.json, computed anew.
 
-    python -m emulation.budgets    (in tests/emulation, to write the file)
+python -m emulation.budgets    (in tests/emulation, to write the file)
 """
 
 from __future__ import annotations

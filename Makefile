@@ -1,5 +1,6 @@
 # make demo   from a fresh clone to a report, in one command
 # make test   everything CI runs: lint, types, import rules, tests
+# make test-gpu-less   the GPU kernels at length, proven on the CPU: emulation, sanitizers, PTX, Triton
 # make bench  every operator against its peers and the machine's limits
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -7,20 +8,24 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
-CSRC := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
-NATIVE_TESTS := $(shell find tests/native -name '*.cpp')
+CSRC := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+NATIVE_TESTS := $(shell find tests/native tests/emulation -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 # An editable install fixes its packages when it is made: a package that comes or goes asks for another.
 PACKAGES := $(shell find spinecore kernels plugins -name '__init__.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(PACKAGES)
 
-.PHONY: demo test lint bench bench-scaling format clean
+.PHONY: demo test test-gpu-less lint bench bench-scaling format clean
 
 demo: $(STAMP)
 	$(BIN)/spinecore demo -o demo-out
 	@echo "report: $(CURDIR)/demo-out/index.html"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not gpu_less"
+
+# nvcc and triton (the extra of that name) are used where they are found.
+test-gpu-less: $(STAMP)
+	$(BIN)/python -m pytest tests/emulation
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -125,7 +125,9 @@ def main() -> None:
         for height, width in SIZES:
             model = spinecore.create_model("r2mf_net", weights="shipped").eval()
             model = model.to(memory_format=torch.channels_last)
-            freeze(model)  # as `spinecore measure` does, and as every peer does that takes a copy of the weights
+            freeze(
+                model
+            )  # as `spinecore measure` does, and as every peer does that takes a copy of the weights
             for batch in BATCHES:
                 x = torch.randn(batch, 2, height, width, generator=torch.Generator().manual_seed(0))
                 x = x.contiguous(memory_format=torch.channels_last)

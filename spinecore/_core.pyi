@@ -480,3 +480,52 @@ def fingerprint(tensors: Sequence[Tensor], sampled: bool = False) -> int:
     """64 bits of shape, strides and bytes of dense float32 tensors on the CPU; `sampled`: of shape, strides,
     address and one cache line in every 2 KiB.
     """
+
+# Only in builds with CUDA (info()["cuda_built"]): tensors on a GPU, work in the stream at address `stream`.
+
+def cuda_scse_gate_workspace(n: int, c: int, h: int, w: int, hidden: int, backward: bool) -> int:
+    """Float32 elements of workspace that serve either layout and every dtype; `hidden` is w1.shape[0]."""
+
+def cuda_scse_gate_forward(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    ws: Tensor,
+    bs: Tensor,
+    mode: int,
+    y: Tensor,
+    channel_gate: Tensor,
+    spatial_gate: Tensor,
+    pooled: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """As `scse_gate_forward`, x float16 too; an absent bias is an empty tensor. RuntimeError where a launch
+    fails, with the operator and the shape.
+    """
+
+def cuda_scse_gate_backward(
+    x: Tensor,
+    dy: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    ws: Tensor,
+    channel_gate: Tensor,
+    spatial_gate: Tensor,
+    pooled: Tensor,
+    mode: int,
+    dx: Tensor,
+    dw1: Tensor,
+    db1: Tensor,
+    dw2: Tensor,
+    db2: Tensor,
+    dws: Tensor,
+    dbs: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """As `scse_gate_backward`, on a GPU."""

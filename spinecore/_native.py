@@ -68,6 +68,18 @@ def unavailable_reason() -> str | None:
     return _load().reason or None
 
 
+@cache
+def cuda_unavailable_reason() -> str | None:
+    """Why the CUDA kernels cannot be used, with the remedy; None when they can."""
+    loaded = _load()
+    if loaded.module is None:
+        return loaded.reason
+    facts = loaded.module.info()
+    if not facts["cuda_built"]:
+        return f"{facts['cuda_reason']}; reinstall with nvcc on the PATH (-C cmake.define.SPINECORE_CUDA=ON)"
+    return str(facts["cuda_reason"]) or None
+
+
 def core() -> ModuleType:
     """The loaded extension module.
 

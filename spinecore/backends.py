@@ -10,6 +10,7 @@ ones really ran.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -121,7 +122,21 @@ def _wrong_device_for_cuda(device: str) -> Verdict:
 
 
 def _cuda_ready(device: str) -> Verdict:
-    return _READY if device == "cuda" else _wrong_device_for_cuda(device)
+    if device != "cuda":
+        return _wrong_device_for_cuda(device)
+    reason = _native.cuda_unavailable_reason()
+    return _READY if reason is None else Verdict(False, reason)
+
+
+@cache
+def _triton_installed() -> Verdict:
+    if importlib.util.find_spec("triton") is None:
+        return Verdict(False, "triton is not installed; pip install 'spinecore-torch[triton]'")
+    return _READY
+
+
+def _triton_ready(device: str) -> Verdict:
+    return _triton_installed() if device == "cuda" else _wrong_device_for_cuda(device)
 
 
 def _cpu_ready(device: str) -> Verdict:
@@ -136,7 +151,7 @@ def _reference_ready(_device: str) -> Verdict:
 
 
 CUDA = Backend("cuda", 30, "CUDA", _cuda_ready)
-TRITON = Backend("triton", 20, "Triton", _cuda_ready)
+TRITON = Backend("triton", 20, "Triton", _triton_ready)
 CPU = Backend("cpu", 10, "native", _cpu_ready)
 REFERENCE = Backend("reference", 0, "reference", _reference_ready)
 

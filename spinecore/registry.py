@@ -39,8 +39,9 @@ class ModelSpec:
         ops: operators of spinecore that it uses.
         weights: file inside the plugin's package with shipped weights, or None.
         provenance: paper, data and licence in one line.
-        reader: (model, device) -> FilmReader, for task "film".
+        reader: (model, device) -> FilmReader, for task "film"; (model, samples) -> readings for "multimodal".
         trainer: training entry used by `spinecore train`.
+        study: study entry used by `spinecore study`, for task "multimodal".
         example: () -> tuple of small inputs for the model, used by `spinecore.testing.check_plugin`.
 
     """
@@ -56,9 +57,10 @@ class ModelSpec:
     reader: str | None = None
     trainer: str | None = None
     example: str | None = None
+    study: str | None = None
 
     def load(self, what: str) -> Callable[..., Any]:
-        """Resolve `build`, `config`, `reader`, `trainer` or `example`."""
+        """Resolve `build`, `config`, `reader`, `trainer`, `example` or `study`."""
         reference = getattr(self, what)
         if reference is None:
             raise PluginError(f"model {self.name!r} has no {what}")

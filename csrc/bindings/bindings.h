@@ -20,6 +20,7 @@ void bind_latent_pools(pybind11::module_& module);
 void bind_covariance_decorrelation(pybind11::module_& module);
 void bind_cross_decorrelation(pybind11::module_& module);
 void bind_machine_peak(pybind11::module_& module);
+void bind_cuda_scse_gate(pybind11::module_& module);  // in builds with CUDA
 
 inline void raise_unless_ok(const Status& status) {
   switch (status.code) {

@@ -72,4 +72,7 @@ PYBIND11_MODULE(_core, module) {
   bind_covariance_decorrelation(module);
   bind_cross_decorrelation(module);
   bind_machine_peak(module);
+#if defined(SPINECORE_WITH_CUDA)
+  bind_cuda_scse_gate(module);
+#endif
 }

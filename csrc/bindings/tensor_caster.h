@@ -44,7 +44,7 @@ struct ExchangeApi {
   void* current_work_stream;
 };
 
-constexpr int32_t cpu = 1, cuda_host = 3;
+constexpr int32_t cpu = 1, cuda = 2, cuda_host = 3;
 constexpr uint8_t code_float = 2, code_bfloat = 4;
 
 // What is known of a type of tensors.
@@ -110,8 +110,10 @@ inline bool view_by_exchange(const TensorType& type, PyObject* object, TensorVie
     view.dtype = DType::bfloat16;
   } else {
     view.dtype_name = pybind11::str(pybind11::handle(object).attr("dtype"));
+    view.other_bytes = std::max(1, tensor.dtype.bits * tensor.dtype.lanes / 8);
   }
   view.on_cpu = tensor.device.type == cpu || tensor.device.type == cuda_host;
+  view.on_cuda = tensor.device.type == cuda;
   const bool readable = type.has_memory && tensor.data != nullptr;
   view.data = readable ? static_cast<char*>(tensor.data) + tensor.byte_offset : nullptr;
   return set_shape(view, tensor.ndim, tensor.shape, tensor.strides);
@@ -124,7 +126,10 @@ inline bool view_by_attributes(pybind11::handle object, TensorView& view) {
   view.dtype_name = pybind11::str(object.attr("dtype"));
   if (view.dtype_name == "torch.float32") view.dtype = DType::float32;
   if (view.dtype_name == "torch.bfloat16") view.dtype = DType::bfloat16;
-  view.on_cpu = std::string(pybind11::str(object.attr("device"))) == "cpu";
+  view.other_bytes = object.attr("dtype").attr("itemsize").cast<int>();
+  const std::string device = pybind11::str(object.attr("device"));
+  view.on_cpu = device == "cpu";
+  view.on_cuda = device.rfind("cuda", 0) == 0;
   const pybind11::tuple shape = object.attr("shape"), strides = object.attr("stride")();
   int64_t sizes[TensorView::max_dims], steps[TensorView::max_dims];
   const auto dims = static_cast<int64_t>(shape.size());
@@ -133,7 +138,7 @@ inline bool view_by_attributes(pybind11::handle object, TensorView& view) {
     sizes[i] = shape[static_cast<size_t>(i)].cast<int64_t>();
     steps[i] = strides[static_cast<size_t>(i)].cast<int64_t>();
   }
-  const bool readable = view.on_cpu && !has_own_dispatch(Py_TYPE(object.ptr()));
+  const bool readable = (view.on_cpu || view.on_cuda) && !has_own_dispatch(Py_TYPE(object.ptr()));
   if (readable) view.data = reinterpret_cast<void*>(object.attr("data_ptr")().cast<uintptr_t>());
   return set_shape(view, dims, sizes, steps);
 }

@@ -44,12 +44,16 @@ bool is_contiguous(const TensorView& view) {
   return view.numel() == 0 || has_strides(view, order);
 }
 
-// Bytes from the first element to the end of the last, gaps included; dtypes without a kernel count as float32.
+int element_bytes(const TensorView& view) {
+  return view.dtype == DType::other ? view.other_bytes : view.dtype == DType::bfloat16 ? 2 : 4;
+}
+
+// Bytes from the first element to the end of the last, gaps included.
 uintptr_t span(const TensorView& view) {
   if (view.numel() == 0) return 0;
   int64_t last = 0;
   for (int i = 0; i < view.dims; ++i) last += (view.shape[i] - 1) * view.strides[i];
-  return static_cast<uintptr_t>((last + 1) * (view.dtype == DType::bfloat16 ? 2 : 4));
+  return static_cast<uintptr_t>((last + 1) * element_bytes(view));
 }
 
 Status check_memory(const char* op, const TensorView& view) {

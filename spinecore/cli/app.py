@@ -20,7 +20,9 @@ from spinecore.cli import (
     info,
     measure,
     models,
+    predict,
     selfcheck,
+    study,
     train,
 )
 from spinecore.io.errors import FilmError, UsageError
@@ -41,6 +43,8 @@ app.command("demo")(demo.demo)
 app.command("selfcheck")(selfcheck.selfcheck)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("study")(study.study)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("models")(models.models)

@@ -8,6 +8,7 @@ from spinecore.nn.conv import Conv3x3
 from spinecore.nn.conv2d import Conv2d, ConvNorm
 from spinecore.nn.decorrelation import CovarianceLoss, CrossCovarianceLoss, OrthogonalityLoss
 from spinecore.nn.distributed_decorrelation import distributed_covariance_penalty
+from spinecore.nn.distributed_orthogonality import distributed_orthogonality_penalty, gathered_rows
 from spinecore.nn.latent import LatentAttentionPool, LatentDictionaryPool
 from spinecore.nn.recurrent import RecurrentResidualConv
 from spinecore.nn.scse import SCSEGate
@@ -24,4 +25,6 @@ __all__ = [
     "RecurrentResidualConv",
     "SCSEGate",
     "distributed_covariance_penalty",
+    "distributed_orthogonality_penalty",
+    "gathered_rows",
 ]

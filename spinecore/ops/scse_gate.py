@@ -22,7 +22,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
-from spinecore.ops import _scse_gate_native
+from spinecore.ops import _scse_gate_cuda, _scse_gate_native, _scse_gate_triton
 from spinecore.ops._shared import (
     accumulation_dtype,
     check_image,
@@ -226,8 +226,12 @@ def _backward_fake(
     return dx, *(channel_gate.new_empty(shape) for shape in shapes)
 
 
-def _call(x: Tensor, *rest: Any) -> backends.Call:
-    return backends.call_of(_NAME, x, rest[-1])
+def _call(x: Tensor, w1: Tensor, *rest: Any) -> backends.Call:
+    return backends.call_of(_NAME, x, rest[-1], w1.shape[0])
+
+
+def _backward_options(x: Tensor, dy: Tensor, w1: Tensor, *rest: Any) -> tuple[str, int]:
+    return rest[-1], w1.shape[0]
 
 
 def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
@@ -286,8 +290,17 @@ SPEC = OpSpec(
     autocast=dict.fromkeys(("w1", "b1", "w2", "b2", "ws", "bs"), "float32"),
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_scse_gate_native.forward, _scse_gate_native.can_run)},
-    backward_kernels={"cpu": Kernel(_scse_gate_native.backward, _scse_gate_native.can_run)},
+    backward_options=_backward_options,
+    kernels={
+        "cuda": Kernel(_scse_gate_cuda.forward, _scse_gate_cuda.can_run),
+        "triton": Kernel(_scse_gate_triton.forward, _scse_gate_triton.can_run),
+        "cpu": Kernel(_scse_gate_native.forward, _scse_gate_native.can_run),
+    },
+    backward_kernels={
+        "cuda": Kernel(_scse_gate_cuda.backward, _scse_gate_cuda.can_run),
+        "triton": Kernel(_scse_gate_triton.backward, _scse_gate_triton.can_run),
+        "cpu": Kernel(_scse_gate_native.backward, _scse_gate_native.can_run),
+    },
     equations=(
         "c = sigmoid(w2 relu(w1 mean(x) + b1) + b2); s = sigmoid(<ws, x> + bs); "
         "y = x * (c + s) or x * max(c, s)"

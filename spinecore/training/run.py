@@ -45,7 +45,7 @@ def annotated_films(folder: Path, validation_fraction: float = VALIDATION_FRACTI
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def limited_threads(count: int) -> Iterator[None]:
     """Let torch use `count` threads inside."""
     import torch
 
@@ -57,7 +57,7 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _begun(out: Path, fresh: bool) -> dict[str, Any] | None:
+def begun_run(out: Path, fresh: bool) -> dict[str, Any] | None:
     """Options of the run in `out` that is to go on; None when there is none or it is discarded."""
     if fresh:
         for name in ("checkpoint.safetensors", "train.csv", "validation.csv", "curves.png", RECORD):
@@ -68,7 +68,7 @@ def _begun(out: Path, fresh: bool) -> dict[str, Any] | None:
     return options
 
 
-def _same_options(path: Path, before: dict[str, Any], options: dict[str, Any]) -> None:
+def same_options(path: Path, before: dict[str, Any], options: dict[str, Any]) -> None:
     """A resumed run must continue with the options it began with, except for its length and its threads."""
     free = {"steps", "validate_every", "save_every", "log_every"}
 
@@ -128,7 +128,7 @@ def train_command(
     if len(films.train) < batch:
         raise UsageError(f"{data}: {len(films.train)} usable training films, fewer than one batch of {batch}")
     out.mkdir(parents=True, exist_ok=True)
-    begun = _begun(out, fresh)
+    begun = begun_run(out, fresh)
     # Sums depend on how threads share them: as many threads as before make a resumed run the same to the bit.
     threads = threads or (begun or {}).get("threads") or torch.get_num_threads()
     console = Console()
@@ -167,7 +167,7 @@ def train_command(
         }
         record = out / RECORD
         if begun is not None:
-            _same_options(record, begun, options)
+            same_options(record, begun, options)
         record.write_text(json.dumps(options, indent=1), encoding="utf-8")
         initial = None
         if init is not None:
@@ -180,7 +180,7 @@ def train_command(
             note = f"loss {p.loss:.3f}  {p.seconds_per_step:.2f} s/step"
             bar.update(running, completed=p.step, note=note)
 
-        with _threads(threads):
+        with limited_threads(threads):
             figures = train(task, schedule, out, initial=initial, report=report, stop_after=stop_after)
     console.print(f"{out}: {total} steps; " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()))
     return figures

@@ -5,6 +5,7 @@ for.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -188,7 +189,11 @@ def test_priority_decides_between_backends_that_can_run(monkeypatch: pytest.Monk
         backends.register_kernel("scse_gate", "triton", kernel)
 
 
-def test_looking_at_backends_starts_no_cuda() -> None:
-    spinecore.explain("scse_gate", *gate_arguments())
-    assert not torch.cuda.is_initialized()
-    assert "triton" not in sys.modules or torch.cuda.is_available()
+def test_looking_at_backends_starts_no_cuda_and_imports_no_triton() -> None:
+    look = """
+import sys, torch, spinecore
+spinecore.explain("conv3x3", torch.zeros(1, 2, 3, 3), torch.zeros(2, 2, 3, 3))
+assert not torch.cuda.is_initialized()
+assert "triton" not in sys.modules or torch.cuda.is_available()
+"""
+    subprocess.run([sys.executable, "-c", look], check=True)

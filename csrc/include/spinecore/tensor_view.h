@@ -18,7 +18,9 @@ struct TensorView {
   void* data = nullptr;
   DType dtype = DType::other;
   std::string dtype_name;  // what an `other` dtype is, for messages
+  int other_bytes = 4;     // of one element of it
   bool on_cpu = false;
+  bool on_cuda = false;
   int dims = 0;
   int64_t shape[max_dims] = {};
   int64_t strides[max_dims] = {};  // in elements

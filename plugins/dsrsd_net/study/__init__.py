@@ -1,0 +1,1 @@
+"""Studies: DSRSD-Net beside its baselines on one data set, five seeds, one table."""

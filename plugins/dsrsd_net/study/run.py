@@ -1,0 +1,133 @@
+"""Run a study: methods x seeds, every result kept as it comes, one table at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinecore.metrics import mean_interval
+
+from ..baselines import METHODS
+from ..errors import TableError
+from ..training import Scores
+from .methods import ABLATIONS, method_names, run_method
+from .protocol import Study, check_split, figures
+from .robustness import robustness, write_robustness
+from .sets import STUDIES
+
+Report = Callable[[str], None]
+
+
+def run_study(
+    name: str,
+    folder: Path,
+    out: Path,
+    *,
+    methods: Sequence[str] | None = None,
+    seeds: int = 5,
+    report: Report | None = None,
+    folds: int | None = None,
+    robust: bool = False,
+) -> list[dict[str, Any]]:
+    """Judge the methods on a data set and write OUT/results.jsonl and OUT/table.md; what is there is not run
+    again.
+
+    Args:
+        name: of `STUDIES`.
+        folder: with the official files.
+        out: of the results.
+        methods: None is all of them.
+        seeds: runs with seeds 1 to this; splits and weights follow from the seed.
+        report: called with a line after each run.
+        folds: only so many of a seed's splits, for a quick look; the table says so.
+        robust: also disturb and remove each modality, with the networks among `methods` (default: the model
+            and the fusion baselines) of seed 1, into OUT/robustness.csv and .png.
+
+    """
+    if name not in STUDIES:
+        raise TableError(f"study {name!r} is unknown; use one of {', '.join(STUDIES)}")
+    study = STUDIES[name](folder)
+    if folds is not None:
+        study = replace(study, notes=(*study.notes, f"only {folds} of the splits of each seed"))
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "results.jsonl"
+    rows = _read(record)
+    done = {(row["method"], row["seed"]) for row in rows}
+    for seed in range(1, seeds + 1):
+        for method in methods or method_names(study):
+            if (method, seed) in done:
+                continue
+            begin = time.process_time()
+            row: dict[str, Any] = {
+                "method": method,
+                "seed": seed,
+                **pooled_figures(study, method, seed, folds),
+            }
+            row["cpu_seconds"] = round(time.process_time() - begin, 1)
+            rows.append(row)
+            with record.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+            (out / "table.md").write_text(table(study, rows), encoding="utf-8")
+            if report is not None:
+                report(
+                    ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+                )
+    (out / "table.md").write_text(table(study, rows), encoding="utf-8")
+    if robust:
+        networks = [m for m in methods or ("dsrsd_net", *METHODS) if m in ("dsrsd_net", *METHODS, *ABLATIONS)]
+        write_robustness(out, robustness(study, networks, 1))
+    return rows
+
+
+def pooled_figures(study: Study, method: str, seed: int, folds: int | None = None) -> dict[str, float]:
+    """Figures over the test parts of all splits of a seed together, or of the first `folds`."""
+    splits = study.splits(seed)[:folds]
+    scores = []
+    for split in splits:
+        check_split(study.samples, split)
+        scores.append(run_method(study, method, split, seed))
+    pooled = Scores(np.concatenate([s.outcome for s in scores]), np.concatenate([s.steps for s in scores]))
+    test = np.concatenate([s.test for s in splits])
+    found = figures(study.samples.take(test), pooled)
+    if study.part is not None:
+        name, mask = study.part
+        kept = mask[test]
+        inside = figures(study.samples.take(test[kept]), Scores(pooled.outcome[kept], pooled.steps[kept]))
+        found |= {f"{name}: {k}": v for k, v in inside.items() if k.endswith("AUC")}
+    return found
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def table(study: Study, rows: list[dict[str, Any]]) -> str:
+    """Markdown: mean and 95 % interval over seeds, a line a method, in the order of the first figure."""
+    shown = [k for k in (rows[0] if rows else {}) if k not in ("method", "seed", "cpu_seconds")]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    means = {
+        m: {k: mean_interval([row[k] for row in rows if row["method"] == m]) for k in shown} for m in methods
+    }
+    if shown:
+        methods.sort(key=lambda m: -means[m][shown[0]].mean)
+    lines = [f"# {study.name}", "", *(f"- {note}" for note in study.notes), ""]
+    lines += ["| method | seeds | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]
+    for m in methods:
+        cells = [_cell(means[m][k]) for k in shown]
+        count = sum(row["method"] == m for row in rows)
+        lines.append(f"| {m} | {count} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if np.isnan(value.low):
+        return f"{value.mean:.4f}"
+    return f"{value.mean:.4f} ({value.low:.4f} to {value.high:.4f})"

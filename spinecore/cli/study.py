@@ -1,0 +1,53 @@
+"""``spinecore study``: a multimodal model beside its baselines on one data set, one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def study(
+    model: Annotated[str, typer.Argument(help="Registered multimodal model, for example dsrsd_net.")],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="Which study; a wrong name lists them.")],
+    data: Annotated[Path, typer.Option(help="Folder with the official files of the set.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT", help="Folder of the results; what is there is kept.")
+    ],
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method, repeatable; an ablation can be named too.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 1 to this.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(min=1, help="Only so many splits a seed, for a quick look.")
+    ] = None,
+    robust: Annotated[
+        bool,
+        typer.Option("--robust", help="Also remove and disturb each modality; writes robustness.csv, .png."),
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Train and judge MODEL and its baselines on STUDY; writes OUT/results.jsonl and OUT/table.md as it goes.
+
+    Splits are by person and follow from the seed. A run that was stopped goes on where it was.
+    """
+    import torch
+    from rich.console import Console
+
+    from spinecore.io.errors import UsageError
+    from spinecore.registry import model_spec
+
+    spec = model_spec(model)
+    if spec.study is None:
+        raise UsageError(f"{model}: has no studies")
+    torch.set_num_threads(threads)
+    console = Console()
+
+    def report(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    spec.load("study")(
+        name, data, out, methods=method, seeds=seeds, report=report, folds=folds, robust=robust
+    )
+    console.print((out / "table.md").read_text(encoding="utf-8"), highlight=False, soft_wrap=True)

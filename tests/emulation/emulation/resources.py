@@ -1,0 +1,67 @@
+"""What a compiled kernel takes of a multiprocessor: registers, spills, shared memory, occupancy."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from emulation import ptx, sources
+
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+_REPORT = re.compile(
+    r"Compiling entry function '(\S+)' for 'sm_\d+'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
+    r".*?Used (\d+) registers[^\n]*",
+    re.DOTALL,
+)
+
+
+@cache
+def _demangler() -> str:
+    return "c++filt"
+
+
+def short_name(mangled: str) -> str:
+    """reduce_contiguous<float, true, false> of a mangled kernel."""
+    done = subprocess.run([_demangler(), mangled], capture_output=True, text=True, check=True)
+    match = re.search(r"cuda::(\w+(?:<[^()]*>)?)\(", done.stdout)
+    return match[1] if match else mangled
+
+
+def cuda_resources(operator: str, architecture: int, threads: int) -> dict[str, dict[str, Any]]:
+    """Of every kernel of csrc/cuda/<operator>.cu, as nvcc builds it for the package."""
+    compiler = ptx.nvcc()
+    assert compiler, "nvcc is needed"
+    source = sources.ROOT / f"csrc/cuda/{operator}.cu"
+    command = f"{compiler} -std=c++17 -arch=sm_{architecture} -cubin -Xptxas=-v -I{sources.ROOT}/csrc/include"
+    make = ["/bin/sh", "-c", f"{command} {source} -o {{}}.cubin 2> {{}} && rm {{}}.cubin"]
+    report = sources.cached(f"{operator}_{architecture}.txt", [source.read_bytes(), sources.headers()], make)
+    kernels = {}
+    for match in _REPORT.finditer(report.read_text()):
+        shared = re.search(r"(\d+) bytes smem", match[0])
+        kernels[short_name(match[1])] = {
+            "registers": int(match[4]),
+            "spills": int(match[2]) + int(match[3]),
+            "shared": int(shared[1]) if shared else 0,
+        }
+    for found, share in zip(kernels.values(), occupancies(architecture, threads, kernels), strict=True):
+        found["occupancy"] = share
+    return dict(sorted(kernels.items()))
+
+
+@cache
+def _calculator() -> Path:
+    compiler = ptx.nvcc()
+    assert compiler, "nvcc is needed"
+    make = [compiler, "-std=c++17", "-x", "cu", str(sources.HERE / "occupancy/occupancy.cpp"), "-o", "{}"]
+    return sources.cached("occupancy", [(sources.HERE / "occupancy/occupancy.cpp").read_bytes()], make)
+
+
+def occupancies(architecture: int, threads: int, kernels: dict[str, dict[str, Any]]) -> list[float]:
+    """Resident threads over those a multiprocessor can hold, of every kernel."""
+    major, minor = divmod(architecture, 10)
+    lines = [f"{major} {minor} {threads} {k['registers']} {k['shared']}" for k in kernels.values()]
+    done = subprocess.run([_calculator()], input="\n".join(lines), capture_output=True, text=True, check=True)
+    return [float(line) for line in done.stdout.split()]

@@ -1,0 +1,72 @@
+"""The CUDA sources on the CPU under ASan, UBSan and TSan; a barrier or fence taken out must be noticed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from emulation import sources
+
+CUDA = sources.ROOT / "csrc/cuda"
+OPERATORS = sorted(path.stem for path in (sources.HERE / "drivers").glob("*.cpp"))
+SYNCHRONISATION = re.compile(r"__syncthreads\(\)|__threadfence\(\)|__syncwarp\(")
+
+
+@cache
+def program(operator: str, sanitizer: str) -> Path:
+    inputs = [CUDA / f"{operator}.cu", sources.HERE / f"drivers/{operator}.cpp"]
+    objects = [sources.compiled(path, sanitizer=sanitizer) for path in inputs]
+    return sources.linked(f"{operator}_{sanitizer}", objects, sanitizer=sanitizer)
+
+
+def run(
+    operator: str, sanitizer: str, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    options = {
+        "TSAN_OPTIONS": "exitcode=66:halt_on_error=1",
+        "ASAN_OPTIONS": "detect_stack_use_after_return=0",
+    }
+    command = [str(program(operator, sanitizer)), *arguments]
+    variables = {**os.environ, **options, **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+
+
+def sites(operator: str) -> list[str]:
+    """file:line of every barrier and fence that the operator's source includes."""
+    found, todo = [], [CUDA / f"{operator}.cu"]
+    seen = set(todo)
+    while todo:
+        path = todo.pop()
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if SYNCHRONISATION.search(line):
+                found.append(f"{path.name}:{number}")
+            if match := re.match(r'#include "(\w+\.cuh)"', line):
+                included = CUDA / match[1]
+                if included not in seen:
+                    seen.add(included)
+                    todo.append(included)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_byte_out_of_bounds_and_no_undefined_behaviour(operator: str) -> None:
+    done = run(operator, "address")
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_race_between_threads_or_blocks(operator: str) -> None:
+    done = run(operator, "thread", EMULATION_WORKERS="3")
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize(("operator", "site"), [(op, site) for op in OPERATORS for site in sites(op)])
+def test_every_barrier_and_fence_is_needed(operator: str, site: str) -> None:
+    """Without it TSan finds a race, or the emulation a barrier that not all threads reach."""
+    done = run(operator, "thread", "quick", EMULATION_WORKERS="3", EMULATION_WITHOUT=site)
+    assert done.returncode != 0, f"nothing notices that {site} is missing"
+    assert "data race" in done.stderr or "CUDA emulation" in done.stderr, done.stderr[-4000:]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from spinecore.cli.app import app
@@ -14,6 +16,7 @@ from spinecore.plugins.dsrsd_net.config import DSRSDConfig
 from spinecore.plugins.dsrsd_net.errors import TableError
 from spinecore.plugins.dsrsd_net.samples import split_groups
 from spinecore.plugins.dsrsd_net.study import sets
+from spinecore.plugins.dsrsd_net.study.boosting import boosted
 from spinecore.plugins.dsrsd_net.study.methods import ABLATIONS, method_names, run_method
 from spinecore.plugins.dsrsd_net.study.protocol import Split, Study, figures
 from spinecore.plugins.dsrsd_net.study.robustness import disturbed, robustness, write_robustness
@@ -87,6 +90,16 @@ def test_disturbing_moves_whole_samples_and_costs_what_the_modality_was_worth(tm
     write_robustness(tmp_path, rows)
     assert len((tmp_path / "robustness.csv").read_text().splitlines()) == 1 + len(rows) == 21
     assert (tmp_path / "robustness.png").stat().st_size > 1000
+
+
+def test_boosting_bears_a_column_that_is_empty_in_training() -> None:
+    study = small_study()
+    (split,) = study.splits(1)
+    x = study.samples.inputs[0].clone()
+    x[split.train, 0] = torch.nan
+    holed = dataclasses.replace(study.samples, inputs=(x, study.samples.inputs[1]))
+    scores = boosted(holed, split.train, split.test, seed=1)
+    assert figures(holed.take(split.test), scores)["AUC"] > 0.7
 
 
 def test_a_perfect_answer_has_perfect_figures() -> None:

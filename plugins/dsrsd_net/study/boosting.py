@@ -104,6 +104,9 @@ def boosted(samples: Samples, train: Index, test: Index, seed: int) -> Scores:
 
 def _fit(x: Matrix, y: NDArray[np.int64], codes: list[int], seed: int) -> Any:
     sk = _sklearn()
+    # A column that is empty in training cannot be binned (scikit-learn 1.9): an empty one stays so as zeros.
+    empty = ~np.isfinite(x).any(0)
+    x = np.where(empty, 0.0, x)
     # Codes of many values are left as numbers: scikit-learn takes at most 255 categories.
     few = [c for c in codes if np.nanmax(x[:, c], initial=0) < 255]
     booster = sk.ensemble.HistGradientBoostingClassifier(

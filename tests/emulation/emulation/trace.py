@@ -34,7 +34,9 @@ class Kernel(NamedTuple):
     def worst_ways(self) -> float:
         """Of the shared memory instructions that matter (1 % of requests), the most wavefronts a request."""
         every = sum(i.requests for i in self.instructions if i.ways)
-        return max((i.ways / i.requests for i in self.instructions if i.ways and i.requests > every / 100), default=0)
+        return max(
+            (i.ways / i.requests for i in self.instructions if i.ways and i.requests > every / 100), default=0
+        )
 
 
 def traced(module: ModuleType, call: Callable[[], Any]) -> dict[str, Kernel]:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -51,8 +52,14 @@ EMULATION_RUNTIME inline bool is_removed(const Site& site) {
   const char* slash = std::strrchr(site.file, '/');
   const char* name = slash != nullptr ? slash + 1 : site.file;
   const size_t length = std::strlen(name);
-  return std::strncmp(removed, name, length) == 0 && removed[length] == ':' &&
-         std::atoi(removed + length + 1) == site.line;
+  const bool found = std::strncmp(removed, name, length) == 0 && removed[length] == ':' &&
+                     std::atoi(removed + length + 1) == site.line;
+  static bool told = std::getenv("EMULATION_TELL") == nullptr;  // whether it is ever come by
+  if (found && !told) {
+    told = true;
+    std::fprintf(stderr, "took out %s\n", removed);
+  }
+  return found;
 }
 
 enum class State : uint8_t { ready, at_barrier, in_warp, done };

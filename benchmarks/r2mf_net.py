@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 import spinecore
 from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
-from spinecore.nn import RecurrentResidualConv, SCSEGate
+from spinecore.nn import Conv2d, ConvNorm, RecurrentResidualConv, SCSEGate
+from spinecore.nn.prepared import freeze
 
 SIZES = ((512, 256), (512, 192))
 BATCHES = (1, 4)
@@ -62,6 +63,9 @@ class PlainGate(nn.Module):
 def plain(model: nn.Module) -> nn.Module:
     """The network with every operator of spinecore written out."""
     model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, Conv2d | ConvNorm):
+            module.__class__ = nn.Conv2d if isinstance(module, Conv2d) else nn.Sequential
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, RecurrentResidualConv):
@@ -121,6 +125,9 @@ def main() -> None:
         for height, width in SIZES:
             model = spinecore.create_model("r2mf_net", weights="shipped").eval()
             model = model.to(memory_format=torch.channels_last)
+            freeze(
+                model
+            )  # as `spinecore measure` does, and as every peer does that takes a copy of the weights
             for batch in BATCHES:
                 x = torch.randn(batch, 2, height, width, generator=torch.Generator().manual_seed(0))
                 x = x.contiguous(memory_format=torch.channels_last)

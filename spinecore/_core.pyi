@@ -14,6 +14,7 @@ class CoreInfo(TypedDict):
     compiler: str
     isa_compiled: list[str]
     isa_best: str
+    bf16_products: bool
     isa_selected: str
     isa_error: str
     threads_source: str
@@ -387,6 +388,69 @@ def cross_decorrelation_backward(
 ) -> None:
     """Write da and db, like a and b, from the gradient () of the penalty and what the forward kept."""
 
+def conv1x1_workspace(in_channels: int, out_channels: int) -> int:
+    """Size of the workspace of `conv1x1_forward`, in float32 elements."""
+
+def conv1x1_forward(x: Tensor, w: Tensor, bias: Tensor, y: Tensor, workspace: Tensor) -> None:
+    """Write y = w x + bias at every pixel.
+
+    x (N,I,H,W) and y (N,O,H,W) float32 or bfloat16, channels-last; w (O,I), bias (O,) and the workspace
+    (`conv1x1_workspace`) float32. A bias without elements is none.
+    """
+
+def conv1x1_backward_workspace(pixels: int, in_channels: int, out_channels: int) -> int:
+    """Size of the workspace of `conv1x1_backward`, in float32 elements; pixels: N H W."""
+
+def conv1x1_backward(
+    x: Tensor, dy: Tensor, w: Tensor, dx: Tensor, dw: Tensor, d_bias: Tensor, workspace: Tensor
+) -> None:
+    """Write the gradients of `conv1x1_forward`; dx without elements is not wanted.
+
+    Images channels-last and of one dtype; w and dw (O,I), d_bias (O,) and the workspace
+    (`conv1x1_backward_workspace`) float32.
+    """
+
+def conv1x1_bn_workspace(pixels: int, in_channels: int, out_channels: int) -> int:
+    """Size of the workspace of `conv1x1_bn_forward` and its backward, in float32 elements; pixels: N H W."""
+
+def conv1x1_bn_forward(
+    x: Tensor,
+    w: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float,
+    relu: bool,
+    z: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    inverse: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write z = w x, its statistics over all pixels and y = activation(gamma (z - mean) inverse + beta).
+
+    x (N,I,H,W), z and y (N,O,H,W) float32 or bfloat16, channels-last; w (O,I), the workspace
+    (`conv1x1_bn_workspace`) and all others (O,) float32.
+    """
+
+def conv1x1_bn_backward(
+    x: Tensor,
+    dy: Tensor,
+    w: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    relu: bool,
+    dx: Tensor,
+    dw: Tensor,
+    d_gamma: Tensor,
+    d_beta: Tensor,
+    workspace: Tensor,
+) -> None:
+    """Write the gradients of `conv1x1_bn_forward`; dx without elements is not wanted."""
+
 def fused_conv_weights_size(depth: int, out_channels: int) -> int:
     """Float32 elements of packed weights of `depth` terms a result, under the selected instruction set."""
 
@@ -412,8 +476,10 @@ def fused_conv_forward(
     1: relu, 2: sigmoid(...) * gate. A bias or gate without elements is none.
     """
 
-def fingerprint(tensors: Sequence[Tensor]) -> int:
-    """64 bits of shape, strides and bytes of dense float32 tensors on the CPU."""
+def fingerprint(tensors: Sequence[Tensor], sampled: bool = False) -> int:
+    """64 bits of shape, strides and bytes of dense float32 tensors on the CPU; `sampled`: of shape, strides,
+    address and one cache line in every 2 KiB.
+    """
 
 # Only in builds with CUDA (info()["cuda_built"]): tensors on a GPU, work in the stream at address `stream`.
 

@@ -11,6 +11,7 @@
 namespace spinecore {
 
 void bind_convolution(pybind11::module_& module);
+void bind_conv1x1(pybind11::module_& module);
 void bind_fused_conv(pybind11::module_& module);
 void bind_layout(pybind11::module_& module);
 void bind_recurrent_residual_conv_bn(pybind11::module_& module);

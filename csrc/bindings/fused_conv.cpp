@@ -29,9 +29,9 @@ void forward(Views inputs, View weights, View bias, Views addends, View gate, in
   call(fused_conv_forward, views, kernel, stride, dilation, activation);
 }
 
-uint64_t fingerprint_of(const Views& tensors) {
+uint64_t fingerprint_of(const Views& tensors, bool sampled) {
   uint64_t result = 0;
-  call(fingerprint, tensors, &result);
+  call(fingerprint, tensors, sampled, &result);
   return result;
 }
 
@@ -43,7 +43,7 @@ void bind_fused_conv(py::module_& module) {
   module.def("fused_conv_forward", &forward, py::arg("inputs"), py::arg("weights"), py::arg("bias"), py::arg("addends"),
              py::arg("gate"), py::arg("kernel"), py::arg("stride"), py::arg("dilation"), py::arg("activation"),
              py::arg("y"));
-  module.def("fingerprint", &fingerprint_of, py::arg("tensors"));
+  module.def("fingerprint", &fingerprint_of, py::arg("tensors"), py::arg("sampled") = false);
 }
 
 }  // namespace spinecore

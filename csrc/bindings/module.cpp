@@ -26,6 +26,7 @@ py::dict info() {
 #endif
   facts["isa_compiled"] = compiled_isas();
   facts["isa_best"] = isa_name(best_isa());
+  facts["bf16_products"] = has_bf16_products();
   facts["isa_selected"] = isa_name(selected_isa());
   facts["isa_error"] = isa_environment_status().message;
   facts["threads_source"] = parallel_source();
@@ -62,6 +63,7 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("threads"));
   bind_convolution(module);
+  bind_conv1x1(module);
   bind_fused_conv(module);
   bind_layout(module);
   bind_recurrent_residual_conv_bn(module);

@@ -57,8 +57,14 @@ bool machine_runs(Isa isa) {
   constexpr unsigned needed = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
   return (b & needed) == needed;
 }
+
+bool machine_has_bf16_products() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return machine_runs(Isa::avx512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)) != 0;
+}
 #else
 bool machine_runs(Isa isa) { return isa == Isa::baseline; }
+bool machine_has_bf16_products() { return false; }
 #endif
 
 Status parse(const std::string& name, const std::string& what, Isa* isa) {
@@ -120,6 +126,11 @@ Isa best_isa() {
 }
 
 Isa selected_isa() { return selection().isa.load(); }
+
+bool has_bf16_products() {
+  static const bool has = machine_has_bf16_products();
+  return has && selected_isa() == Isa::avx512;
+}
 
 Status select_isa(const std::string& name) {
   Isa isa = Isa::baseline;

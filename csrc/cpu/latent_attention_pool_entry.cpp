@@ -147,6 +147,8 @@ Status latent_attention_pool_forward(const LatentAttentionForwardViews& v, int64
       floats_or_none(v.scores),
       floats_or_none(v.means),
       workspace,
+      // What is kept for a backward is float32 throughout.
+      v.x.dtype == DType::bfloat16 && geometry.absorbed && v.means.numel() == 0 && has_bf16_products(),
   };
   return latent_attention_pool_kernels().forward(arguments) ? Status{} : thread_failure(op);
 }

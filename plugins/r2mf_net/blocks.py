@@ -9,24 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spinecore.nn import RecurrentResidualConv, SCSEGate
+from spinecore.nn import Conv2d, ConvNorm, RecurrentResidualConv, SCSEGate
 
 
-def conv_bn(c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def conv_bn(c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> ConvNorm:
     """Bias-free convolution, batch normalisation: (N,c_in,H,W) -> (N,c_out,ceil(H/stride),ceil(W/stride))."""
     padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(c_out)
-    )
+    return ConvNorm(Conv2d(c_in, c_out, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(c_out))
 
 
-def conv_bn_relu(
-    c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1
-) -> nn.Sequential:
+def conv_bn_relu(c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> ConvNorm:
     """`conv_bn` followed by ReLU."""
-    return nn.Sequential(
-        *conv_bn(c_in, c_out, kernel, stride=stride, dilation=dilation), nn.ReLU(inplace=True)
-    )
+    return ConvNorm(*conv_bn(c_in, c_out, kernel, stride=stride, dilation=dilation), nn.ReLU(inplace=True))
 
 
 class InceptionBranches(nn.Module):
@@ -92,7 +86,7 @@ class MCSkip(nn.Module):
         self.levels = tuple(range(len(coarse))) if mode == "all" else (level,)
         self.level = level
         self.align = nn.ModuleList(conv_bn(coarse[j], c_out, 1) for j in self.levels)
-        self.gate = nn.Conv2d(c_up + c_out, c_out, 1) if gate else None
+        self.gate = Conv2d(c_up + c_out, c_out, 1) if gate else None
 
     def forward(self, maps: list[Tensor], up: Tensor) -> Tensor:
         """Coarse maps d_1..d_4 and the fine decoder's (N,c_up,H,W) -> what joins the skip."""

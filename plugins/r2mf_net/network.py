@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spinecore.nn import Conv2d
 from spinecore.nn.prepared import NotFinite, Prepared
 
 from .blocks import MCSkip, R2Jump, conv_bn_relu, extractor, scse_lite
@@ -122,15 +123,15 @@ class R2MFNet(nn.Module):
         cw, fw = config.coarse_widths, config.fine_widths
         self.coarse_encoder = Encoder(config.in_channels, cw, config)
         self.coarse_decoder = Decoder(cw, config)
-        self.coarse_mask = nn.Conv2d(cw[0], 1, 1)
+        self.coarse_mask = Conv2d(cw[0], 1, 1)
         last = cw[0]
         if config.fine:
             self.fine_encoder = Encoder(config.in_channels + 1, fw, config)
             self.fine_decoder = Decoder(fw, config, cw)
-            self.fine_mask = nn.Conv2d(fw[0], 1, 1)
+            self.fine_mask = Conv2d(fw[0], 1, 1)
             last = fw[0]
         if config.vertebra_head:
-            self.vertebra_head = nn.Sequential(conv_bn_relu(last, 64), nn.Conv2d(64, HEAD_CHANNELS, 1))
+            self.vertebra_head = nn.Sequential(conv_bn_relu(last, 64), Conv2d(64, HEAD_CHANNELS, 1))
             final = self.vertebra_head[-1]
             assert isinstance(final, nn.Conv2d)
             assert final.bias is not None

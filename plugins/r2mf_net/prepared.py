@@ -13,15 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spinecore.nn import SCSEGate
-from spinecore.nn.prepared import (
-    NotPreparable,
-    PreparedConv,
-    fold,
-    prepare_block,
-    prepare_recurrence,
-    require,
-)
+from spinecore.nn import ConvNorm, SCSEGate
+from spinecore.nn.prepared import NotPreparable
+from spinecore.nn.prepared_parts import fold, prepare_block, prepare_recurrence, require
+from spinecore.ops.prepared import PreparedConv
 
 from .blocks import InceptionBranches, MCSkip, R2Jump
 
@@ -44,7 +39,7 @@ class _Extractor:
         require(block, InceptionBranches)
         block = cast(InceptionBranches, block)
         for part in (block.reduce, block.fuse, block.shortcut):
-            require(part, nn.Sequential)
+            require(part, nn.Sequential, ConvNorm)
         (w_reduce, b_reduce), (w_fuse, b_fuse), (w_shortcut, b_shortcut) = (
             fold(part[0], part[1]) for part in (block.reduce, block.fuse, block.shortcut)
         )

@@ -50,6 +50,7 @@ def load_model_reader(
 
     Raises PluginError, WeightsError or :class:`UsageError`, each with its remedy.
     """
+    from spinecore.nn.prepared import freeze
     from spinecore.registry import create_model, list_models, model_spec
     from spinecore.weights import checksum, read_card, resolve_weights
 
@@ -60,6 +61,7 @@ def load_model_reader(
     path = resolve_weights(spec, "shipped" if weights is None else weights)
     chosen = choose_device(device)
     model = create_model(name, weights=path)
+    freeze(model)  # nobody else has it
     card = read_card(path)
     info = ReaderInfo(
         kind="model",

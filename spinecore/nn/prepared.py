@@ -10,15 +10,21 @@
 
 The fast form is chosen only where nothing but the result can tell it from the plain one: evaluation without
 gradients, float32 on the CPU, no autocast, no hooks, nothing traced or compiled. It is thrown away when a
-module, parameter or buffer is exchanged or any byte of one changes, however that happens. `backends.usage`
-counts its runs as ``prepared <class>``.
+module, parameter or buffer is exchanged or changes. `backends.usage` counts its runs as ``prepared <class>``.
+
+That a tensor has changed is seen by its version counter: operations in place, `load_state_dict`, optimizers.
+What goes past the counter (``.data``, NumPy views) is seen by address and by one cache line in every 2 KiB: a
+write to a whole tensor is, one to a few neighbouring elements may not be; after such a write call
+:func:`forget`. Tensors without a counter (made in inference mode) are compared byte for byte.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from operator import is_
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from itertools import chain, repeat
+from operator import contains, is_, itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +34,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from spinecore import backends
 from spinecore.ops import prepared as native
-from spinecore.ops.prepared import NotFinite, PreparedConv, PreparedRecurrence
-
-from .recurrent import RecurrentResidualConv
+from spinecore.ops.prepared import NotFinite
 
 Form = TypeVar("Form")
 
@@ -55,47 +59,78 @@ class NotPreparable(ValueError):  # noqa: N818 - reads as what it says
 
 
 class _Members(NamedTuple):
-    """The parts of a module tree as they were, without the root itself: it must be free to go."""
+    """The parts of a module tree as they were, without the root itself: it must be free to go.
 
-    held: list[tuple[dict[str, Any], tuple[Any, ...]]]  # modules, parameters and buffers of every module
+    Lists of one kind each, so that comparing them is a few calls however many modules there are.
+    """
+
+    held: list[dict[str, Any]]  # modules, parameters and buffers of every module
+    seen: list[Any]  # what they held, one after the other
+    sizes: list[int]
     attributes: list[dict[str, Any]]
     hooks: list[dict[int, Any]]
-    settings: list[tuple[dict[str, Any], str, Any]]
+    settings: tuple[list[dict[str, Any]], list[str], list[Any]]  # of whom, name, value
     tensors: list[Tensor]
+    counted: list[Tensor]  # of them, those that have a version counter
+    uncounted: list[Tensor]
+
+
+class _Mark(NamedTuple):
+    """What the tensors were like: equal marks, equal tensors."""
+
+    versions: tuple[int, ...]
+    sample: int
+    bytes: int
 
 
 class _Kept(NamedTuple, Generic[Form]):
     members: _Members
-    fingerprint: int
+    mark: _Mark
     instruction_set: str
     form: Form | None
 
 
 def _members(root: nn.Module) -> _Members:
-    members = _Members([], [], [], [], [])
+    owners: list[dict[str, Any]] = []
+    names: list[str] = []
+    values: list[Any] = []
+    members = _Members([], [], [], [], [], (owners, names, values), [], [], [])
     for part in root.modules():
         own = part.__dict__
         members.attributes.append(own)
         members.hooks.extend(own[hooks] for hooks in _HOOKS)
-        members.settings.extend((own, name, own[name]) for name in _SETTINGS if name in own)
+        for name in _SETTINGS:
+            if name in own:
+                owners.append(own)
+                names.append(name)
+                values.append(own[name])
         for held in (part._modules, part._parameters, part._buffers):
             if held:
-                members.held.append((held, tuple(held.values())))
+                members.held.append(held)
+                members.seen.extend(held.values())
+                members.sizes.append(len(held))
         for held in (part._parameters, part._buffers):
             members.tensors.extend(t for t in held.values() if t is not None and t.is_floating_point())
+    for tensor in members.tensors:
+        (members.uncounted if tensor.is_inference() else members.counted).append(tensor)
     return members
 
 
 def _same(members: _Members) -> bool:
-    return all(
-        len(held) == len(seen) and all(map(is_, held.values(), seen)) for held, seen in members.held
-    ) and all(own.get(name) == value for own, name, value in members.settings)
+    owners, names, values = members.settings
+    return (
+        list(map(len, members.held)) == members.sizes
+        and all(map(is_, chain.from_iterable(map(dict.values, members.held)), members.seen))
+        and list(map(dict.get, owners, names)) == values
+    )
 
 
 def _plain_evaluation(members: _Members) -> bool:
     # `forward` among the attributes of an instance: somebody has wrapped it.
-    return not any(members.hooks) and not any(
-        own["training"] or "forward" in own for own in members.attributes
+    return not (
+        any(members.hooks)
+        or any(map(itemgetter("training"), members.attributes))
+        or any(map(contains, members.attributes, repeat("forward")))
     )
 
 
@@ -125,6 +160,7 @@ class Prepared(Generic[Form]):
     def __init__(self, build: Callable[[Any], Form]) -> None:
         self._build = build
         self._kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        _every.add(self)
 
     def find(self, module: nn.Module, x: Tensor) -> Form | None:
         """The prepared form of `module` for the input `x`, or None where the plain form has to run."""
@@ -135,117 +171,70 @@ class Prepared(Generic[Form]):
         if _observed() or not native.available().ok:
             return None
         kept: _Kept[Form] | None = self._kept.get(module)  # type: ignore[no-untyped-call]
+        if kept is not None and module in _frozen and not torch.is_grad_enabled():
+            return _used(module, kept.form)
         members = kept.members if kept is not None and _same(kept.members) else _members(module)
         if not _plain_evaluation(members):
             return None
         if torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in members.tensors)):
             return None
-        mark, isa = _fingerprint(members.tensors), native.instruction_set()
+        mark, isa = _mark(members), native.instruction_set()
         if mark is None:
             return None
-        if (
-            kept is None
-            or kept.members is not members
-            or kept.fingerprint != mark
-            or kept.instruction_set != isa
-        ):
+        if kept is None or kept.members is not members or kept.mark != mark or kept.instruction_set != isa:
             try:
                 with torch.no_grad():
                     form = self._build(module)
             except NotPreparable:
                 form = None
             kept = self._kept[module] = _Kept(members, mark, isa, form)
-        if kept.form is not None:
-            backends.count_use(f"prepared {type(module).__name__}", "cpu")
-        return kept.form
+        return _used(module, kept.form)
 
 
-def _fingerprint(tensors: list[Tensor]) -> int | None:
+_every: weakref.WeakSet[Prepared[Any]] = weakref.WeakSet()
+_frozen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+
+def _used(module: nn.Module, form: Form | None) -> Form | None:
+    if form is not None:
+        backends.count_use(f"prepared {type(module).__name__}", "cpu")
+    return form
+
+
+def freeze(module: nn.Module) -> None:
+    """Promise that nothing inside `module` changes any more: without gradients, it is no longer looked at.
+
+    For a module that its owner alone can reach. Looking costs a twentieth of a small network, and what is
+    looked at pushes the prepared weights out of the caches. :func:`forget` takes the promise back.
+    """
+    _frozen.add(module)
+
+
+def forget(module: nn.Module) -> None:
+    """Throw the prepared forms of `module` away, and the promise of :func:`freeze`.
+
+    After a write that neither counter nor sample sees.
+    """
+    _frozen.discard(module)
+    for prepared in _every:
+        prepared._kept.pop(module, None)  # type: ignore[no-untyped-call]
+
+
+def _mark(members: _Members) -> _Mark | None:
     """Of float32 tensors on the CPU; None where there are others."""
+    sample, whole = _fingerprint(members.counted, True), _fingerprint(members.uncounted, False)
+    if sample is None or whole is None:
+        return None
+    return _Mark(tuple([tensor._version for tensor in members.counted]), sample, whole)
+
+
+def _fingerprint(tensors: list[Tensor], sampled: bool) -> int | None:
     try:
-        return native.fingerprint(tensors)
+        return native.fingerprint(tensors, sampled)
     except (TypeError, ValueError):
         if any(t.dtype is not torch.float32 or t.device.type != "cpu" for t in tensors):
             return None
         return native.fingerprint([t.contiguous() for t in tensors])  # one of them has gaps
 
 
-# ---- prepared forms of common parts ------------------------------------------------------------------------
-def require(part: nn.Module, kind: type[nn.Module]) -> None:
-    """Raise `NotPreparable` unless `part` is exactly a `kind`: a subclass may do anything."""
-    if type(part) is not kind:
-        raise NotPreparable(f"{type(part).__name__} is not {kind.__name__}")
-
-
-def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution followed by a batch normalisation with running statistics."""
-    require(conv, nn.Conv2d)
-    conv = cast(nn.Conv2d, conv)
-    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-        raise NotPreparable(f"{conv}")
-    kernel, stride, dilation = conv.kernel_size[0], conv.stride[0], conv.dilation[0]
-    expected = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        kernel,
-        stride,
-        dilation * (kernel // 2),
-        dilation,
-        bias=conv.bias is not None,
-        device="meta",
-    )
-    if kernel % 2 == 0 or repr(conv) != repr(expected):
-        raise NotPreparable(f"{conv}")
-    weight = conv.weight.double()
-    bias = torch.zeros(conv.out_channels, dtype=torch.float64) if conv.bias is None else conv.bias.double()
-    if norm is not None:
-        require(norm, nn.BatchNorm2d)
-        norm = cast(nn.BatchNorm2d, norm)
-        if norm.running_mean is None or norm.running_var is None:
-            raise NotPreparable("batch normalisation without running statistics")
-        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
-        if norm.weight is not None:
-            scale = scale * norm.weight.double()
-        weight = weight * scale[:, None, None, None]
-        bias = (bias - norm.running_mean.double()) * scale
-        if norm.bias is not None:
-            bias = bias + norm.bias.double()
-    return weight.float(), bias.float()
-
-
-def prepare_block(block: nn.Module) -> PreparedConv:
-    """A `torch.nn.Sequential` of convolution, batch normalisation and, if there is a third, ReLU."""
-    require(block, nn.Sequential)
-    parts = list(block.children())
-    if len(parts) not in (2, 3):
-        raise NotPreparable(f"{block}")
-    weight, bias = fold(parts[0], parts[1])
-    if len(parts) == 3:
-        require(parts[2], nn.ReLU)
-    conv = cast(nn.Conv2d, parts[0])
-    activation = "relu" if len(parts) == 3 else "none"
-    return PreparedConv(weight, bias, stride=conv.stride[0], dilation=conv.dilation[0], activation=activation)
-
-
-def prepare_recurrence(unit: nn.Module) -> PreparedRecurrence:
-    """A `RecurrentResidualConv` of 3x3 convolutions."""
-    require(unit, RecurrentResidualConv)
-    unit = cast(RecurrentResidualConv, unit)
-    if unit.w_in.shape[-1] != 3 or unit.backend not in (None, "cpu"):
-        raise NotPreparable(f"{unit}")
-    scale, shift = unit.folded()
-    w_rec = unit.w_in if unit.w_rec is None else unit.w_rec
-    return PreparedRecurrence(unit.w_in, w_rec, scale, shift, unit.steps, unit.residual)
-
-
-__all__ = [
-    "NotFinite",
-    "NotPreparable",
-    "Prepared",
-    "PreparedConv",
-    "PreparedRecurrence",
-    "fold",
-    "prepare_block",
-    "prepare_recurrence",
-    "require",
-]
+__all__ = ["NotFinite", "NotPreparable", "Prepared", "forget", "freeze"]

@@ -5,6 +5,8 @@ contract.
 from __future__ import annotations
 
 from spinecore.ops._spec import OPS, OpSpec, Sample
+from spinecore.ops.conv1x1 import conv1x1
+from spinecore.ops.conv1x1_bn import conv1x1_bn
 from spinecore.ops.conv3x3 import conv3x3
 from spinecore.ops.covariance_decorrelation import covariance_penalty
 from spinecore.ops.cross_decorrelation import cross_covariance_penalty, orthogonality_penalty
@@ -18,6 +20,8 @@ __all__ = [
     "OPS",
     "OpSpec",
     "Sample",
+    "conv1x1",
+    "conv1x1_bn",
     "conv3x3",
     "covariance_penalty",
     "cross_covariance_penalty",

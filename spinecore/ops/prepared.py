@@ -42,9 +42,11 @@ def instruction_set() -> str:
     return isa
 
 
-def fingerprint(tensors: Sequence[Tensor]) -> int:
-    """64 bits of shapes, strides and bytes of dense float32 tensors on the CPU."""
-    value: int = _native.core().fingerprint(tensors)
+def fingerprint(tensors: Sequence[Tensor], sampled: bool = False) -> int:
+    """64 bits of shapes, strides and bytes of dense float32 tensors on the CPU; ``sampled``: of their shapes,
+    strides, addresses and a cache line in every 2 KiB.
+    """
+    value: int = _native.core().fingerprint(tensors, sampled)
     return value
 
 

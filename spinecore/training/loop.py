@@ -104,7 +104,7 @@ def train(
         model.load_state_dict(initial)
     ema = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay, betas=(0.9, 0.98)
+        model.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay, betas=(0.9, 0.98), fused=True
     )
     checkpoint = run / "checkpoint.safetensors"
     step, trained = 0, 0.0

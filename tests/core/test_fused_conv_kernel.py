@@ -196,3 +196,24 @@ def test_fingerprint_sees_every_bit_shape_and_order() -> None:
         core.fingerprint([tensors[5][::2]])
     with pytest.raises(TypeError, match="float32"):
         core.fingerprint([tensors[5].double()])
+
+
+@pytest.mark.parametrize("size", [1, 700, 1024, 1025, 1536, 100_000])
+def test_a_sampled_fingerprint_sees_whole_tensors_their_ends_and_their_address(size: int) -> None:
+    tensor = torch.randn(size)
+    before = core.fingerprint([tensor], True)
+    assert core.fingerprint([tensor], True) == before
+    assert core.fingerprint([tensor.clone()], True) != before
+    for index in (0, size - 1):
+        kept = float(tensor[index])
+        tensor[index] += 1.0
+        assert core.fingerprint([tensor], True) != before
+        tensor[index] = kept
+    for step in range(512, size, 512):  # a cache line in every 2 KiB
+        kept = float(tensor[step])
+        if step + 16 > size:
+            break
+        tensor[step] += 1.0
+        assert core.fingerprint([tensor], True) != before
+        tensor[step] = kept
+    assert core.fingerprint([tensor], True) == before

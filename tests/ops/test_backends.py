@@ -71,7 +71,7 @@ def test_explain_computes_nothing_and_checks_arguments() -> None:
     assert backends.usage() == {}
     with pytest.raises(ValueError, match=r"w2 is of shape \(7, 3\)"):
         spinecore.explain("scse_gate", *gate_arguments()[:3], torch.zeros(7, 3), None, torch.zeros(8), None)
-    with pytest.raises(ValueError, match="no operator 'scse'; use one of conv3x3"):
+    with pytest.raises(ValueError, match="no operator 'scse'; use one of conv1x1, conv1x1_bn, conv3x3"):
         spinecore.explain("scse")
     with pytest.raises(ValueError, match="'gpu' is not a backend; use one of cuda"):
         spinecore.explain("scse_gate", *gate_arguments(), backend="gpu")

@@ -203,6 +203,8 @@ def test_zero_gates_halve_and_empty_images_pass() -> None:
             ops.recurrent_residual_conv(empty, w, w, torch.ones(4), torch.zeros(4)),
             ops.recurrent_residual_conv_bn(empty, w, w, torch.ones(4), torch.zeros(4))[0],
             ops.conv3x3(empty, w, torch.zeros(4), "relu"),
+            ops.conv1x1(empty, w[:, :, :1, :1], torch.zeros(4)),
+            ops.conv1x1_bn(empty, w[:, :, :1, :1], torch.ones(4), torch.zeros(4))[0],
         ):
             assert out.shape == shape
             out.sum().backward()

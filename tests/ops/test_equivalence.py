@@ -75,6 +75,15 @@ def conv(x: Tensor, w: Tensor, bias: Tensor | None, activation: str, residual: T
     return torch.relu(y) if activation == "relu" else y
 
 
+def conv_bn(
+    x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    z = F.conv2d(x, w)
+    mean, var = z.mean((0, 2, 3)), z.var((0, 2, 3), correction=0)
+    y = F.batch_norm(z, None, None, gamma, beta, True, 0.0, eps)
+    return y.relu() if activation == "relu" else y, mean.detach(), var.detach()
+
+
 def scse(
     x: Tensor,
     w1: Tensor,
@@ -273,6 +282,36 @@ def test_conv3x3(
     added = image(generator, (size[0], channels[1], *size[1:]), "contiguous") if residual else None
     args = [x, w, b, "relu" if relu else "none", added]
     check_against_formula("conv3x3", conv, args, dtype, seed, WINOGRAD_ULPS[dtype])
+
+
+@QUICK
+@given(
+    seed=st.integers(0, 2**31),
+    dtype=DTYPES,
+    layout=LAYOUTS,
+    channels=st.tuples(st.integers(2, 6), st.integers(1, 6)),
+    size=st.tuples(st.integers(2, 3), st.integers(14, 18), st.integers(14, 18)),
+    normalise=st.booleans(),
+    option=st.booleans(),
+)
+def test_conv1x1(
+    seed: int,
+    dtype: torch.dtype,
+    layout: str,
+    channels: tuple[int, int],
+    size: tuple[int, int, int],
+    normalise: bool,
+    option: bool,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = image(generator, (size[0], channels[0], *size[1:]), layout)
+    w = torch.randn((channels[1], channels[0], 1, 1), generator=generator, dtype=torch.float64)
+    b, gain = (torch.randn(channels[1], generator=generator, dtype=torch.float64) for _ in range(2))
+    if not normalise:
+        check_against_formula("conv1x1", F.conv2d, [x, w, b if option else None], dtype, seed)
+        return
+    args = [x, w, 1 + 0.2 * gain, 0.2 * b, 1e-5, "relu" if option else "none"]
+    check_against_formula("conv1x1_bn", conv_bn, args, dtype, seed, WINOGRAD_ULPS[dtype])
 
 
 @QUICK

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import spinecore
 from spinecore import backends
+from spinecore.nn import prepared as preparation
 from spinecore.plugins.r2mf_net import network
 from spinecore.plugins.r2mf_net.config import R2MFConfig
 from spinecore.plugins.r2mf_net.example import SMALL, example_inputs
@@ -186,6 +187,38 @@ def _train_step(model: R2MFNet) -> None:
     model.eval()
 
 
+def _fused_step(model: R2MFNet) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), 0.05, fused=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _average_past_the_counters(model: R2MFNet) -> None:
+    other = make(seed=8).state_dict()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            value.data.lerp_(other[name], 0.3)
+
+
+def _numpy(model: R2MFNet) -> None:
+    model.fine_encoder.levels[3].fuse[0].weight.detach().numpy()[...] *= 1.5
+
+
+def _pruned_rows(model: R2MFNet) -> None:
+    model.fine_encoder.levels[3].fuse[0].weight.data[1::2] = 0.0
+
+
+def _exchange_data_and_back_to_the_address(model: R2MFNet) -> None:
+    weight = model.fine_encoder.levels[0].branch3[0].weight
+    before = weight.data
+    weight.data = before.clone()
+    weight.data.neg_()
+    before.copy_(weight.data)
+    weight.data = before
+
+
 def _statistics_in_training(model: R2MFNet) -> None:
     model.train()
     with torch.no_grad():
@@ -207,6 +240,11 @@ def _statistics_in_training(model: R2MFNet) -> None:
         _statistics,
         _gate,
         _train_step,
+        _fused_step,
+        _average_past_the_counters,
+        _numpy,
+        _pruned_rows,
+        _exchange_data_and_back_to_the_address,
         _statistics_in_training,
     ],
 )
@@ -217,6 +255,48 @@ def test_never_stale(change: Callable[[R2MFNet], None]) -> None:
     after = prepared(model, x)
     assert_same(after, plain(model, x))
     assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))  # type: ignore[arg-type]
+
+
+def test_a_write_to_each_tensor_alone_past_its_counter_is_seen() -> None:
+    model = make()
+    members = preparation._members(model)
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            before = preparation._mark(members)
+            assert before == preparation._mark(members)
+            value.data.mul_(1.01).add_(0.01)
+            assert before != preparation._mark(members), name
+
+
+def test_a_few_elements_written_past_the_counter_need_forget() -> None:
+    model, x = make(), draw()
+    prepared(model, x)
+    model.fine_encoder.levels[3].fuse[0].weight.data.view(-1)[700:710] = 3.0  # between two samples
+    preparation.forget(model)
+    assert_same(prepared(model, x), plain(model, x))
+
+
+def test_what_is_frozen_is_looked_at_again_after_forget_and_with_gradients() -> None:
+    model, x = make(), draw()
+    preparation.freeze(model)
+    before = prepared(model, x)
+    _data(model)
+    assert_same(prepared(model, x), before, 0.0)
+    model(x).coarse.sum().backward()
+    assert model.coarse_mask.weight.grad is not None
+    preparation.forget(model)
+    assert_same(prepared(model, x), plain(model, x))
+
+
+def test_tensors_without_a_counter_are_compared_byte_for_byte() -> None:
+    x = draw()
+    with torch.inference_mode():
+        model = make().requires_grad_(False)
+        prepared(model, x)
+        model.fine_encoder.levels[3].fuse[0].weight.view(-1)[700:710] = 3.0
+        fast = prepared(model, x)
+        model.coarse_mask.register_forward_hook(lambda *_: None)  # steps back to the plain form
+        assert_same(fast, model(x))
 
 
 def test_copies_and_other_dtypes_have_their_own() -> None:
@@ -308,7 +388,8 @@ def test_a_model_that_is_gone_leaves_nothing() -> None:
 
 
 def test_compiled_and_exported() -> None:
-    model, x = make(SMALL), example_inputs()[1][0]
+    # One network: every other part is compiled and exported with the plugin's own tests.
+    model, x = make(dataclasses.replace(SMALL, fine=False)), example_inputs()[1][0]
     expected = prepared(model, x)
     with torch.no_grad():
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True)

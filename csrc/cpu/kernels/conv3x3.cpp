@@ -20,16 +20,28 @@ struct Epilogue {
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
     const Vec shift = bias ? access.get(bias + c) : Vec{};
-    T* first = y.pixel(tile.n, tile.y, tile.x) + c;
-    const T* added = residual + (first - y.data);
+    if (residual == nullptr)
+      return relu_after ? write<false, true>(tile, c, access, results, shift)
+                        : write<false, false>(tile, c, access, results, shift);
+    relu_after ? write<true, true>(tile, c, access, results, shift)
+               : write<true, false>(tile, c, access, results, shift);
+  }
+
+  template <bool adds, bool cuts, class Access>
+  SPINECORE_INLINE void write(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4], Vec shift) const {
+    const Image<T> to = y;  // of its own: stores might change what lies behind a reference
+    T* first = to.pixel(tile.n, tile.y, tile.x) + c;
+    const T* added = adds ? residual + (first - to.data) : nullptr;
+    Vec total{};
     each_pixel(tile, [&](int i, int j) {
-      const int64_t offset = y.offset(i, j);
+      const int64_t offset = to.offset(i, j);
       Vec value = results[i][j] + shift;
-      if (residual) value += access.get(added + offset);
-      if (relu_after) value = relu(value);
-      *poison += not_finite(value);
+      if constexpr (adds) value += access.get(added + offset);
+      if constexpr (cuts) value = relu(value);
+      total += not_finite(value);
       access.put(first + offset, value);
     });
+    *poison += total;
   }
 };
 

@@ -10,7 +10,8 @@ namespace SPINECORE_ISA {
 namespace {
 
 // Absorbed: the keys of every head and latent, packed as a right factor. Projected: both projections packed.
-inline bool prepare_forward(const LatentAttentionForward& a) {
+template <class Products>
+bool prepare_forward(const LatentAttentionForward& a) {
   const auto& g = a.geometry;
   const auto& p = a.parameters;
   float* w = a.workspace;
@@ -18,7 +19,7 @@ inline bool prepare_forward(const LatentAttentionForward& a) {
   done &= over_rows(g.padded, g.heads * padded_rows(g), g.head, [&](int64_t begin, int64_t end) {
     if (g.absorbed) {
       absorb(g, p.wk, w + a.space.queries_t, padded_rows(g), begin, end, w + a.space.keys_t);
-      pack_rows(w + a.space.keys_t, keys_row(g), begin, end, g.padded, g.columns, w + a.space.packed);
+      Products::pack_keys(g, w + a.space.keys_t, begin, end, w + a.space.packed);
     } else {
       pack_rows(p.wk, g.inner, begin, end, g.padded, g.inner, w + a.space.packed);
       pack_rows(p.wv, g.inner, begin, end, g.padded, g.inner, w + a.space.packed_values);
@@ -40,13 +41,25 @@ struct ForwardScratch {
   }
 };
 
-// Scores of the tokens in `s.tokens`, bias included; keys are left in s.projected where they exist.
-inline void score_block(const Geometry& g, const Block& block, const float* packed_keys, const float* queries_t,
-                        const float* bias, const ForwardScratch& s) {
-  const Left x = as_it_is(s.tokens, token_row(g));
-  if (g.absorbed) {
-    multiply(block.count, g.columns, g.padded, x, packed(packed_keys), s.scores, s.scores_row);
-  } else {
+// The products over tokens in float32. Scores of the tokens in `s.tokens`; keys are left in s.projected where they
+// exist.
+struct SingleProducts {
+  static void pack_keys(const Geometry& g, float* keys_t, int64_t begin, int64_t end, float* to) {
+    pack_rows(keys_t, keys_row(g), begin, end, g.padded, g.columns, to);
+  }
+
+  template <class T>
+  static void gather(const Geometry& g, const T* x, const Block& block, const ForwardScratch& s) {
+    SPINECORE_ISA::gather(x, g.width, block, g.padded, s.tokens, token_row(g));
+  }
+
+  static void score(const Geometry& g, const Block& block, const float* packed_keys, const float* queries_t,
+                    const ForwardScratch& s) {
+    const Left x = as_it_is(s.tokens, token_row(g));
+    if (g.absorbed) {
+      multiply(block.count, g.columns, g.padded, x, packed(packed_keys), s.scores, s.scores_row);
+      return;
+    }
     multiply(block.count, g.inner, g.padded, x, packed(packed_keys), s.projected, s.projected_row);
     for (int64_t h = 0; h < g.heads; ++h) {
       multiply(block.count, g.head_columns, g.head, as_it_is(s.projected + h * g.head, s.projected_row),
@@ -54,29 +67,28 @@ inline void score_block(const Geometry& g, const Block& block, const float* pack
                s.scores_row);
     }
   }
-  if (bias != nullptr) add_bias(bias, g.tokens, g.rows, g.heads, g.head_columns, block, s.scores, s.scores_row);
-}
 
-// sums (+)= P^T x (absorbed, one row of D a column) or P^T (x wv) of the column's head.
-template <bool accumulate>
-void sum_block(const LatentAttentionForward& a, const Block& block, const ForwardScratch& s, float* sums) {
-  const auto& g = a.geometry;
-  if (g.absorbed) {
-    multiply<accumulate>(g.heads * g.rows, g.padded, block.count, transposed(s.scores, s.scores_row),
-                         in_rows(s.tokens, token_row(g)), sums, g.padded);
-    return;
+  // sums (+)= P^T x (absorbed, one row of D a column) or P^T (x wv) of the column's head.
+  template <bool accumulate>
+  static void sum(const LatentAttentionForward& a, const Block& block, const ForwardScratch& s, float* sums) {
+    const auto& g = a.geometry;
+    if (g.absorbed) {
+      multiply<accumulate>(g.heads * g.rows, g.padded, block.count, transposed(s.scores, s.scores_row),
+                           in_rows(s.tokens, token_row(g)), sums, g.padded);
+      return;
+    }
+    multiply(block.count, g.inner, g.padded, as_it_is(s.tokens, token_row(g)),
+             packed(a.workspace + a.space.packed_values), s.projected, s.projected_row);
+    for (int64_t h = 0; h < g.heads; ++h) {
+      multiply<accumulate>(g.rows, g.head, block.count, transposed(s.scores + h * g.head_columns, s.scores_row),
+                           in_rows(s.projected + h * g.head, s.projected_row), sums + h * g.head_columns * g.head,
+                           g.head);
+    }
   }
-  multiply(block.count, g.inner, g.padded, as_it_is(s.tokens, token_row(g)),
-           packed(a.workspace + a.space.packed_values), s.projected, s.projected_row);
-  for (int64_t h = 0; h < g.heads; ++h) {
-    multiply<accumulate>(g.rows, g.head, block.count, transposed(s.scores + h * g.head_columns, s.scores_row),
-                         in_rows(s.projected + h * g.head, s.projected_row), sums + h * g.head_columns * g.head,
-                         g.head);
-  }
-}
+};
 
 // One split of one sample: the `unit`th of its group.
-template <class T>
+template <class T, class Products>
 void forward_unit(const LatentAttentionForward& a, int64_t sample, int64_t split, int64_t unit, float* memory) {
   const auto& g = a.geometry;
   const ForwardScratch s(g, memory);
@@ -95,18 +107,19 @@ void forward_unit(const LatentAttentionForward& a, int64_t sample, int64_t split
   if (kept != nullptr) clear_masked(mask, tokens.begin(), tokens.end(), g.heads * g.rows, kept);
   Block block;
   for (bool first = true; tokens.take(block); first = false) {
-    gather(x, g.width, block, g.padded, s.tokens, token_row(g));
-    score_block(g, block, a.workspace + a.space.packed, a.workspace + a.space.queries_t, bias, s);
+    Products::gather(g, x, block, s);
+    Products::score(g, block, a.workspace + a.space.packed, a.workspace + a.space.queries_t, s);
+    if (bias != nullptr) add_bias(bias, g.tokens, g.rows, g.heads, g.head_columns, block, s.scores, s.scores_row);
     if (kept != nullptr) scatter(s.scores, s.scores_row, block, g.heads * g.rows, kept);
     online_softmax(s.scores, s.scores_row, block.count, g.columns, top, total, s.factor);
     if (first) {
-      sum_block<false>(a, block, s, sums);
+      Products::template sum<false>(a, block, s, sums);
       continue;
     }
     for (int64_t i = 0; i < g.heads * g.head_columns; ++i) {
       if (s.factor[i] != 1.f && i % g.head_columns < g.rows) scale_row(sums + i * sums_row, s.factor[i], sums_row);
     }
-    sum_block<true>(a, block, s, sums);
+    Products::template sum<true>(a, block, s, sums);
   }
 }
 
@@ -138,13 +151,13 @@ inline void merge_splits(const LatentAttentionForward& a, int64_t unit, int64_t 
   }
 }
 
-template <class T>
+template <class T, class Products>
 bool forward_group(const LatentAttentionForward& a, int64_t first, int64_t count) {
   const auto& g = a.geometry;
   float* w = a.workspace;
   bool done = parallel_for(0, count * g.splits, 1, [&](int64_t begin, int64_t end) {
     float* memory = w + a.space.scratch + begin * a.space.scratch_each;
-    for (int64_t u = begin; u < end; ++u) forward_unit<T>(a, first + u / g.splits, u % g.splits, u, memory);
+    for (int64_t u = begin; u < end; ++u) forward_unit<T, Products>(a, first + u / g.splits, u % g.splits, u, memory);
   });
   // Absorbed: means of the tokens (heads, samples, R, D), kept for the backward or for this group only.
   const int64_t samples = a.means != nullptr ? g.batch : g.group, from = a.means != nullptr ? first : 0;
@@ -175,12 +188,12 @@ bool forward_group(const LatentAttentionForward& a, int64_t first, int64_t count
   return done;
 }
 
-template <class T>
+template <class T, class Products = SingleProducts>
 bool run_forward(const LatentAttentionForward& a) {
   const auto& g = a.geometry;
-  bool done = prepare_forward(a);
+  bool done = prepare_forward<Products>(a);
   for (int64_t first = 0; first < g.batch; first += g.group) {
-    done &= forward_group<T>(a, first, smaller(g.group, g.batch - first));
+    done &= forward_group<T, Products>(a, first, smaller(g.group, g.batch - first));
   }
   done &= over_panels(g.padded, g.batch * g.rows, g.inner, [&](int64_t j, int64_t width) {
     multiply(g.batch * g.rows, width, g.inner, as_it_is(a.pooled, g.inner), in_rows(a.parameters.wo + j, g.padded),

@@ -8,12 +8,16 @@
 
 #include "latent_attention_backward.h"
 #include "latent_attention_forward.h"
+#include "latent_attention_pairs.h"
 
 namespace spinecore {
 namespace SPINECORE_ISA {
 namespace {
 
 bool forward(const LatentAttentionForward& a) {
+#if defined(SPINECORE_BF16_PAIRS)
+  if (a.pairs) return run_forward<BFloat16, PairProducts>(a);
+#endif
   return a.dtype == DType::bfloat16 ? run_forward<BFloat16>(a) : run_forward<float>(a);
 }
 

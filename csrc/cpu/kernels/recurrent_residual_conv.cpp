@@ -29,6 +29,7 @@ struct Stages {
   bool shared;     // conv(x, w) + conv(u, w) = conv(x + u, w): x + u is kept instead of u, and d is not needed
 
   // The epilogue of the convolution number `step`, which writes u_step (or x + u_step) to `u`, or y if it is the last.
+  // Images are copied: stores might change what lies behind a reference, and it would be read again for every pixel.
   template <class Access>
   SPINECORE_INLINE void finish(int64_t step, const Image<float>& u, const Tile& tile, int64_t c, Access access,
                                Vec (&results)[4][4], Vec* poison) const {
@@ -44,24 +45,34 @@ struct Stages {
       each_pixel(tile, [&](int i, int j) { results[i][j] += access.get(before + d.offset(i, j)); });
     }
     if (step < a.steps) {
-      float* next = u.pixel(tile.n, tile.y, tile.x) + c;
+      const auto write = [&, in = x, to = u](auto adds_x) {
+        float* next = to.pixel(tile.n, tile.y, tile.x) + c;
+        each_pixel(tile, [&](int i, int j) {
+          Vec value = relu(scale * results[i][j] + shift);
+          if constexpr (adds_x) value += access.get(from + in.offset(i, j));
+          access.put(next + to.offset(i, j), value);
+        });
+      };
+      return shared ? write(std::true_type{}) : write(std::false_type{});
+    }
+    const auto write = [&, in = x, out = y](auto adds_x, auto stores) {
+      T* to = out.pixel(tile.n, tile.y, tile.x) + c;
+      Vec total{};
       each_pixel(tile, [&](int i, int j) {
         Vec value = relu(scale * results[i][j] + shift);
-        if (shared) value += access.get(from + x.offset(i, j));
-        access.put(next + u.offset(i, j), value);
+        if constexpr (adds_x) value += access.get(from + in.offset(i, j));
+        total += not_finite(value);
+        stores.put(to + out.offset(i, j), value);
       });
-      return;
+      *poison += total;
+    };
+    const auto with_x = [&](auto stores) {
+      a.residual ? write(std::true_type{}, stores) : write(std::false_type{}, stores);
+    };
+    if constexpr (std::is_same_v<Access, Whole>) {
+      if (streamed) return with_x(Streamed{});
     }
-    T* to = y.pixel(tile.n, tile.y, tile.x) + c;
-    each_pixel(tile, [&](int i, int j) {
-      Vec value = relu(scale * results[i][j] + shift);
-      if (a.residual) value += access.get(from + x.offset(i, j));
-      *poison += not_finite(value);
-      if constexpr (std::is_same_v<Access, Whole>) {
-        if (streamed) return stream(to + y.offset(i, j), value);
-      }
-      access.put(to + y.offset(i, j), value);
-    });
+    with_x(access);
   }
 
   // Convolves `count` tiles from the `first`: x, or what the step before left in `before`.

@@ -66,31 +66,32 @@ template <class T>
 struct Image {
   T* data;
   int64_t height, width, channels;
-  int64_t row_pixels;         // from one row to the next
+  int64_t row_step;           // from one row to the next
   int64_t rows, sample_rows;  // both the height, or those of the ring and zero
   int64_t inverse;            // of the rows of a ring, times 2^32: a division for every row would cost a tenth
   bool distant;               // lies in main memory: worth asking for a row of tiles ahead
   int64_t step;               // from one pixel to the next: more than `channels` in a slice of an image's channels
 
   static Image whole(T* data, int64_t height, int64_t width, int64_t channels, bool distant = false) {
-    return {data, height, width, channels, width, height, height, 0, distant, channels};
+    return {data, height, width, channels, width * channels, height, height, 0, distant, channels};
   }
   static Image slice(T* data, int64_t height, int64_t width, int64_t channels, int64_t step) {
-    return {data, height, width, channels, width, height, height, 0, false, step};
+    return {data, height, width, channels, width * step, height, height, 0, false, step};
   }
   // Exact for rows * height < 2^32.
   static Image ring(T* memory, int64_t rows, int64_t row_pixels, int64_t height, int64_t width, int64_t channels) {
-    return {memory, height, width, channels, row_pixels, rows, 0, (int64_t{1} << 32) / rows + 1, false, channels};
+    const int64_t row_step = row_pixels * channels, inverse = (int64_t{1} << 32) / rows + 1;
+    return {memory, height, width, channels, row_step, rows, 0, inverse, false, channels};
   }
   operator Image<const T>() const {
-    return {data, height, width, channels, row_pixels, rows, sample_rows, inverse, distant, step};
+    return {data, height, width, channels, row_step, rows, sample_rows, inverse, distant, step};
   }
   SPINECORE_INLINE T* pixel(int64_t n, int64_t y, int64_t x) const {
     const int64_t row = y - (y * inverse >> 32) * rows;  // the remainder in a ring
-    return data + ((n * sample_rows + row) * row_pixels + x) * step;
+    return data + (n * sample_rows + row) * row_step + x * step;
   }
   // Of a pixel of a tile from the tile's first.
-  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return (i * row_pixels + j) * step; }
+  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return i * row_step + j * step; }
 };
 
 struct Tile {
@@ -181,46 +182,78 @@ SPINECORE_INLINE void prefetch_below(const Image<const T>& image, const Tile& ti
   }
 }
 
-// `zeros` holds six pixels, and what lies between them in a slice.
+// Transforms tiles of a source one after the other; `zeros` holds six pixels, and what lies between them in a slice.
+template <class Source>
+class InputReader;
+
 template <class T>
-void input_tile(const Image<const T>& image, const Tile& tile, const float* zeros, float* to, int64_t stride) {
-  if (image.distant) prefetch_below(image, tile);
-  const int64_t channels = image.channels, step = image.step;
-  const T* rows[6];
-  const auto take_row = [&](int64_t i) { return image.pixel(tile.n, tile.y - 1 + i, 0) + (tile.x - 1) * step; };
-  const auto channel = [&rows, step](int64_t c, auto access) {
-    return [&rows, step, c, access](int i, int j) { return access.get(rows[i] + j * step + c); };
-  };
-  if (has_whole_input(image, tile)) {
-    for (int64_t i = 0; i < 6; ++i) rows[i] = take_row(i);
-    return transform_input_tile<true>(channel, 0, 6, channels, to, stride);
+class InputReader<Image<const T>> {
+ public:
+  InputReader(const Image<const T>& image, const float* zeros)
+      : image_(image), zeros_(reinterpret_cast<const T*>(zeros)) {}
+
+  SPINECORE_INLINE void operator()(const Tile& tile, float* to, int64_t stride) {
+    if (image_.distant) prefetch_below(image_, tile);
+    if (tile.n != sample_ || tile.y != y_) take_rows(tile);
+    const int64_t step = image_.step, before = (tile.x - 1) * step;
+    const T* rows[6];
+    const auto channel = [&rows, step](int64_t c, auto access) {
+      return [&rows, step, c, access](int i, int j) { return access.get(rows[i] + j * step + c); };
+    };
+    if (has_whole_input(image_, tile)) {
+#pragma GCC unroll 6
+      for (int i = 0; i < 6; ++i) rows[i] = rows_[i] + before;
+      return transform_input_tile<true>(channel, 0, 6, image_.channels, to, stride);
+    }
+    for (int i = 0; i < 6; ++i) rows[i] = rows_[i] == nullptr ? zeros_ : rows_[i] + before;
+    transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image_, tile), image_.channels, to, stride);
   }
-  for (int64_t i = 0; i < 6; ++i) {
-    const int64_t y = tile.y - 1 + i;
-    rows[i] = y < 0 || y >= image.height ? reinterpret_cast<const T*>(zeros) : take_row(i);
+
+ private:
+  void take_rows(const Tile& tile) {
+    sample_ = tile.n;
+    y_ = tile.y;
+    for (int64_t i = 0; i < 6; ++i) {
+      const int64_t y = tile.y - 1 + i;
+      rows_[i] = y < 0 || y >= image_.height ? nullptr : image_.pixel(tile.n, y, 0);
+    }
   }
-  transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image, tile), channels, to, stride);
-}
+
+  Image<const T> image_;
+  const T* zeros_;
+  const T* rows_[6];  // of the last tile; finding them costs as much as a sixth of its transform
+  int64_t sample_ = -1, y_ = -1;
+};
 
 template <class Map>
-void input_tile(const Mapped<Map>& image, const Tile& tile, const float* /*zeros*/, float* to, int64_t stride) {
-  const int64_t channels = image.channels, next_row = image.width * channels;
-  const int64_t first = ((tile.n * image.height + tile.y - 1) * image.width + tile.x - 1) * channels;
-  if (has_whole_input(image, tile)) {
+class InputReader<Mapped<Map>> {
+ public:
+  InputReader(const Mapped<Map>& image, const float* /*zeros*/) : image_(image) {}
+
+  SPINECORE_INLINE void operator()(const Tile& tile, float* to, int64_t stride) const {
+    const auto& image = image_;
+    const int64_t channels = image.channels, next_row = image.width * channels;
+    const int64_t first = ((tile.n * image.height + tile.y - 1) * image.width + tile.x - 1) * channels;
+    if (has_whole_input(image, tile)) {
+      const auto channel = [&](int64_t c, auto access) {
+        return [=, at = image.map.channel(c, access)](int i, int j) {
+          return at(first + i * next_row + j * channels + c);
+        };
+      };
+      return transform_input_tile<true>(channel, 0, 6, channels, to, stride);
+    }
+    const int64_t top = tile.y > 0 ? 0 : 1, bottom = smaller(6, image.height + 1 - tile.y);
     const auto channel = [&](int64_t c, auto access) {
-      return
-          [=, at = image.map.channel(c, access)](int i, int j) { return at(first + i * next_row + j * channels + c); };
+      return [=, at = image.map.channel(c, access)](int i, int j) {
+        return i >= top && i < bottom ? at(first + i * next_row + j * channels + c) : Vec{};
+      };
     };
-    return transform_input_tile<true>(channel, 0, 6, channels, to, stride);
+    transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image, tile), channels, to, stride);
   }
-  const int64_t top = tile.y > 0 ? 0 : 1, bottom = smaller(6, image.height + 1 - tile.y);
-  const auto channel = [&](int64_t c, auto access) {
-    return [=, at = image.map.channel(c, access)](int i, int j) {
-      return i >= top && i < bottom ? at(first + i * next_row + j * channels + c) : Vec{};
-    };
-  };
-  transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image, tile), channels, to, stride);
-}
+
+ private:
+  const Mapped<Map>& image_;
+};
 
 // ---- results past the caches --------------------------------------------------------------------------------------
 // Where an image is larger, the caches lose it before it is read again, and fetching what is overwritten is for
@@ -310,6 +343,7 @@ void convolve_tiles(const WinogradWeights& w, const Source& image, const TileGri
                     const Block& block, const Epilogue& epilogue, const ReadAhead& ahead = {}) {
   const int64_t row = round_up(w.in, lanes);
   fill_zero(block.zeros, block.zero_count);
+  InputReader<Source> read(image, block.zeros);
   // Blocks of equal size: a short last one would waste the registers of the products.
   const int64_t blocks = (count + block.tiles - 1) / block.tiles;
   for (int64_t b = 0; b < blocks; ++b) {
@@ -317,7 +351,7 @@ void convolve_tiles(const WinogradWeights& w, const Source& image, const TileGri
     const Tile start = grid.at(begin);
     Tile tile = start;
     for (int64_t t = 0; t < tiles; ++t, grid.advance(tile)) {
-      input_tile(image, tile, block.zeros, block.input + t * row, block.input_stride);
+      read(tile, block.input + t * row, block.input_stride);
     }
     for (int64_t column = 0; column < w.out; column += panel_width) {
       const int64_t width = smaller(panel_width, round_up(w.out - column, lanes));
@@ -385,8 +419,16 @@ SPINECORE_INLINE void each_pixel(const Tile& tile, const Body& body) {
   }
 }
 
-// max(x, 0) that lets NaN pass, as torch's does.
-SPINECORE_INLINE Vec relu(Vec value) { return value < splat(0.f) ? splat(0.f) : value; }
+// max(x, 0) that lets NaN pass, as torch's does: where one is NaN, x86's maximum is its second operand.
+SPINECORE_INLINE Vec relu(Vec value) {
+#if defined(__AVX512F__)
+  return bits_as<Vec>(_mm512_max_ps(_mm512_setzero_ps(), bits_as<__m512>(value)));
+#elif defined(__AVX2__)
+  return bits_as<Vec>(_mm256_max_ps(_mm256_setzero_ps(), bits_as<__m256>(value)));
+#else
+  return value < splat(0.f) ? splat(0.f) : value;
+#endif
+}
 
 // The transform spreads a NaN or an infinity over its tile, and never loses one: whoever calls has the reference
 // compute what is not finite. A flag is raised by the sum of value - value, which is zero for numbers.

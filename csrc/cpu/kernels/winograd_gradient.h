@@ -113,12 +113,13 @@ template <class Source, class Map, class Keep>
 void add_weight_gradient(const Source& x, const Mapped<Map>& dy, const TileGrid& grid, int64_t first, int64_t count,
                          const GradientBlock& block, const GradientSums& shape, const Keep& keep, float* sums) {
   fill_zero(block.zeros, 6 * shape.in);
+  InputReader<Source> read(x, block.zeros);
   const int64_t blocks = (count + block.tiles - 1) / block.tiles;
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t begin = first + count * b / blocks, tiles = first + count * (b + 1) / blocks - begin;
     Tile tile = grid.at(begin);
     for (int64_t t = 0; t < tiles; ++t, grid.advance(tile)) {
-      input_tile(x, tile, block.zeros, block.input + t * block.input_row, block.input_stride);
+      read(tile, block.input + t * block.input_row, block.input_stride);
       gradient_tile(dy, tile, t, tiles, block.gradient, block.gradient_stride, keep);
     }
     for (int64_t k = 0; k < positions; ++k) {

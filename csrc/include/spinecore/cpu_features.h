@@ -19,6 +19,10 @@ Isa best_isa();
 // best_isa() unless capped by the environment variable SPINECORE_CPU_ISA or by select_isa.
 Isa selected_isa();
 
+// Whether AVX-512 is selected and the processor multiplies pairs of bfloat16 as well (vdpbf16ps), which kernels then
+// use for bfloat16 tensors.
+bool has_bf16_products();
+
 // "baseline", "avx2" or "avx512": uses that one, or says why it cannot.
 Status select_isa(const std::string& name);
 

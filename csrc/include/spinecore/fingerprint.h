@@ -9,7 +9,8 @@
 
 namespace spinecore {
 
-// Of shape, strides and bytes of dense float32 tensors, in their order.
-Status fingerprint(const std::vector<TensorView>& tensors, uint64_t* result);
+// Of shape, strides and bytes of dense float32 tensors, in their order. `sampled`: of shape, strides, address and about
+// one byte in 32, spread over the whole tensor.
+Status fingerprint(const std::vector<TensorView>& tensors, bool sampled, uint64_t* result);
 
 }  // namespace spinecore

@@ -33,6 +33,12 @@ constexpr int tile_rows() {
 #endif
 }
 
+// What a step does with one element of A and a vector of B: one term of each sum, or with PairTerms (bf16_pairs.h) two.
+struct SingleTerms {
+  static SPINECORE_INLINE Vec factor(const float* a) { return splat(*a); }
+  static SPINECORE_INLINE Vec add(Vec sum, Vec factor, Vec row) { return sum + factor * row; }
+};
+
 struct Product {
   int64_t depth;  // terms of each sum
   const float* a;
@@ -44,7 +50,7 @@ struct Product {
 };
 
 // `rows` rows and `vectors` vectors of C from the corner of `p` on, all in registers.
-template <int rows, int vectors, bool accumulate>
+template <class Terms, int rows, int vectors, bool accumulate>
 SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row, int64_t a_col, float* c) {
   Vec sums[rows][vectors];
 #pragma GCC unroll 16
@@ -59,9 +65,9 @@ SPINECORE_INLINE void gemm_tile(const Product& p, const float* a, int64_t a_row,
     for (int j = 0; j < vectors; ++j) row[j] = load(b + j * lanes);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
-      const Vec factor = splat(a[i * a_row]);
+      const Vec factor = Terms::factor(a + i * a_row);
 #pragma GCC unroll 4
-      for (int j = 0; j < vectors; ++j) sums[i][j] += factor * row[j];
+      for (int j = 0; j < vectors; ++j) sums[i][j] = Terms::add(sums[i][j], factor, row[j]);
     }
   }
 #pragma GCC unroll 16
@@ -87,42 +93,42 @@ constexpr int64_t next_rows(int64_t rows) {
 
 // `rows` rows against one panel of `vectors` vectors. `constant_row` is the distance of rows of A where it is known,
 // else 0: distances of 16 rows fill all registers for addresses, constants need none.
-template <int vectors, bool accumulate, int64_t constant_row>
+template <class Terms, int vectors, bool accumulate, int64_t constant_row>
 __attribute__((noinline)) void gemm_rows(int64_t rows, const Product product) {
   constexpr int most = tile_rows<vectors>();
   const Product p = product;
-  const int64_t a_row = constant_row ? constant_row : p.a_row, a_col = constant_row ? 1 : p.a_col;
+  const int64_t a_row = constant_row ? constant_row : p.a_row, a_col = constant_row > 1 ? 1 : p.a_col;
   const float* a = p.a;
   float* c = p.c;
   while (rows > 0) {
     const int64_t count = next_rows<vectors>(rows);
     switch (count) {
       case 1:
-        gemm_tile<1, vectors, accumulate>(p, a, a_row, a_col, c);
+        gemm_tile<Terms, 1, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 2:
-        gemm_tile<2, vectors, accumulate>(p, a, a_row, a_col, c);
+        gemm_tile<Terms, 2, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 3:
-        gemm_tile<3, vectors, accumulate>(p, a, a_row, a_col, c);
+        gemm_tile<Terms, 3, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 4:
-        gemm_tile<4, vectors, accumulate>(p, a, a_row, a_col, c);
+        gemm_tile<Terms, 4, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 5:
-        gemm_tile<5, vectors, accumulate>(p, a, a_row, a_col, c);
+        gemm_tile<Terms, 5, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 6:
-        gemm_tile<6, vectors, accumulate>(p, a, a_row, a_col, c);
+        gemm_tile<Terms, 6, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 8:
-        if constexpr (most >= 8) gemm_tile<8, vectors, accumulate>(p, a, a_row, a_col, c);
+        if constexpr (most >= 8) gemm_tile<Terms, 8, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 12:
-        if constexpr (most >= 12) gemm_tile<12, vectors, accumulate>(p, a, a_row, a_col, c);
+        if constexpr (most >= 12) gemm_tile<Terms, 12, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
       case 16:
-        if constexpr (most >= 16) gemm_tile<16, vectors, accumulate>(p, a, a_row, a_col, c);
+        if constexpr (most >= 16) gemm_tile<Terms, 16, vectors, accumulate>(p, a, a_row, a_col, c);
         break;
     }
     rows -= count;
@@ -131,19 +137,20 @@ __attribute__((noinline)) void gemm_rows(int64_t rows, const Product product) {
   }
 }
 
-// One panel of at most panel_vectors vectors. With `constant_row`, a_row is that and a_col is 1.
-template <bool accumulate, int64_t constant_row = 0>
+// One panel of at most panel_vectors vectors. With `constant_row`, a_row is that; unless it is 1, A transposed, a_col
+// is 1.
+template <bool accumulate, int64_t constant_row = 0, class Terms = SingleTerms>
 void gemm_panel(int64_t rows, int64_t vectors, const Product& p) {
   switch (vectors) {
     case 1:
-      return gemm_rows<1, accumulate, constant_row>(rows, p);
+      return gemm_rows<Terms, 1, accumulate, constant_row>(rows, p);
     case 2:
-      return gemm_rows<2, accumulate, constant_row>(rows, p);
+      return gemm_rows<Terms, 2, accumulate, constant_row>(rows, p);
 #if defined(__AVX512F__)
     case 3:
-      return gemm_rows<3, accumulate, constant_row>(rows, p);
+      return gemm_rows<Terms, 3, accumulate, constant_row>(rows, p);
     case 4:
-      return gemm_rows<4, accumulate, constant_row>(rows, p);
+      return gemm_rows<Terms, 4, accumulate, constant_row>(rows, p);
 #endif
   }
 }

@@ -58,6 +58,7 @@ struct LatentAttentionForward {
   float *y, *norms, *pooled;
   float *scores, *means;  // kept for the backward, or none
   float* workspace;
+  bool pairs;  // x is bfloat16, the algorithm absorbed, and the processor multiplies pairs of bfloat16
 };
 
 struct LatentAttentionBackward {

@@ -32,11 +32,11 @@ SPINECORE_INLINE Right packed(const float* data) { return {data, 0}; }
 SPINECORE_INLINE Right in_rows(const float* data, int64_t row) { return {data, row}; }
 
 // c (rows, columns) (+)= a (rows, depth) b (depth, columns)
-template <bool accumulate = false>
+template <bool accumulate = false, class Terms = SingleTerms>
 void multiply(int64_t rows, int64_t columns, int64_t depth, Left a, Right b, float* c, int64_t c_row) {
   for (int64_t j = 0; j < columns; j += panel_width) {
     const int64_t width = smaller(panel_width, columns - j);
-    gemm_panel<accumulate>(
+    gemm_panel<accumulate, 0, Terms>(
         rows, width / lanes,
         {depth, a.data, a.row, a.column, b.panel(j, depth), b.row == 0 ? width : b.row, c + j, c_row});
   }

@@ -10,6 +10,7 @@ OPERATORS = (
     "recurrent_residual_conv",
     "recurrent_residual_conv_bn",
     "conv3x3",
+    "conv1x1",
     "scse_gate",
     "latent_attention_pool",
     "covariance_decorrelation",

@@ -9,12 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from emulation import ptx, sources
-from emulation.ptx_translate import translate
+from emulation import sources
 
 CUDA = sources.ROOT / "csrc/cuda"
 OPERATORS = sorted(path.stem for path in (sources.HERE / "drivers").glob("*.cpp"))
-PTX_KERNELS = {"scse_gate": ("IfLb1ELi8E", "contiguousIfLb1E", "apply_gatesIfLi4E")}
 SYNCHRONISATION = re.compile(r"__syncthreads\(\)|__threadfence\(\)|__syncwarp\(")
 
 
@@ -72,48 +70,3 @@ def test_every_barrier_and_fence_is_needed(operator: str, site: str) -> None:
     done = run(operator, "thread", "quick", EMULATION_WORKERS="3", EMULATION_WITHOUT=site)
     assert done.returncode != 0, f"nothing notices that {site} is missing"
     assert "data race" in done.stderr or "CUDA emulation" in done.stderr, done.stderr[-4000:]
-
-
-@cache
-def ptx_program(operator: str) -> Path:
-    """The driver over what nvcc emitted for float32, under TSan."""
-    kernels = ptx.translated(
-        ptx.emitted(operator).read_text(), f"{operator}_tsan", PTX_KERNELS[operator], sanitizer="thread"
-    )
-    flags = ["-DEMULATION_PTX"]
-    inputs = [CUDA / f"{operator}.cu", sources.HERE / f"drivers/{operator}.cpp"]
-    objects = [sources.compiled(path, flags, sanitizer="thread") for path in inputs]
-    return sources.linked(f"{operator}_ptx", [*objects, kernels], ["-rdynamic"], sanitizer="thread")
-
-
-def ptx_sites(operator: str) -> list[str]:
-    """kernel:number of every barrier and fence of the translated kernels."""
-    text = translate(ptx.emitted(operator).read_text(), PTX_KERNELS[operator])
-    return [f"{name}:{number}" for name, number in re.findall(r'(?:barrier|fence)\("(\w+)", (\d+)\)', text)]
-
-
-@pytest.mark.gpu_less
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_every_barrier_and_fence_that_nvcc_emits_is_needed(operator: str) -> None:
-    """Or is never come by: nvcc copies code for cases that these shapes do not have."""
-    if ptx.nvcc() is None:
-        pytest.skip("no nvcc")
-    options = {"TSAN_OPTIONS": "exitcode=66:halt_on_error=1", "EMULATION_WORKERS": "3"}
-
-    def run_without(site: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(ptx_program(operator)), "quick"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **options, "EMULATION_WITHOUT": site, "EMULATION_TELL": "1"},
-        )
-
-    clean = run_without("none:0")
-    assert clean.returncode == 0, clean.stderr[-4000:]
-    unnoticed = []
-    for site in ptx_sites(operator):
-        done = run_without(site)
-        if done.returncode == 0 and "took out" in done.stderr:
-            unnoticed.append(site)
-    assert unnoticed == []

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -52,14 +51,8 @@ EMULATION_RUNTIME inline bool is_removed(const Site& site) {
   const char* slash = std::strrchr(site.file, '/');
   const char* name = slash != nullptr ? slash + 1 : site.file;
   const size_t length = std::strlen(name);
-  const bool found = std::strncmp(removed, name, length) == 0 && removed[length] == ':' &&
-                     std::atoi(removed + length + 1) == site.line;
-  static bool told = std::getenv("EMULATION_TELL") == nullptr;  // whether it is ever come by
-  if (found && !told) {
-    told = true;
-    std::fprintf(stderr, "took out %s\n", removed);
-  }
-  return found;
+  return std::strncmp(removed, name, length) == 0 && removed[length] == ':' &&
+         std::atoi(removed + length + 1) == site.line;
 }
 
 enum class State : uint8_t { ready, at_barrier, in_warp, done };
@@ -164,6 +157,7 @@ EMULATION_RUNTIME inline void block_barrier(const char* file, int line) {
   Worker& w = *worker;
   Thread& me = *w.current;
   me.site = site;
+  me.fenced = false;  // what is written from here on no earlier fence covers
   void* edge = &w.barrier_edge[w.barrier_phase & 1];
   release(edge);
   me.state = State::at_barrier;

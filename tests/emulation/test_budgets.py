@@ -38,6 +38,7 @@ def test_registers_shared_memory_and_occupancy(architecture: int) -> None:
     assert now == RECORDED["compiled"][f"sm_{architecture}"], UPDATE
 
 
+@pytest.mark.gpu_less
 def test_bytes_sectors_and_bank_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ptx.operator_module("scse_gate", "budget_scse_gate", budgets.KERNELS, trace=True)
     monkeypatch.setattr(_native, "core", lambda: module)

@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(gate_threads, span == 8 ? 3 : 1) reduce_channe
 // NCHW. Eight threads hold a run of pixels of one channel, the 32 groups of eight take every 32nd channel; the block
 // walks over its chunk one run after another and keeps the sums of the channels in shared memory.
 template <class T, bool aligned, bool backward>
-__global__ void __launch_bounds__(gate_threads, aligned || !backward ? 3 : 2) reduce_contiguous(GateArguments a) {
+__global__ void __launch_bounds__(gate_threads, sizeof(T) == 4 && aligned ? 3 : 2) reduce_contiguous(GateArguments a) {
   constexpr int width = width_of<T>, lanes = 8, run = lanes * width, groups = gate_threads / lanes,
                 warps = gate_threads / 32, most = scse_gate_most_channels;
   __shared__ float weights[most], gates[backward ? most : 1], to_channel[most], to_weight[backward ? most : 1];

@@ -94,6 +94,7 @@ def test_a_planted_mistake_is_found(kernel: str, from_ptx: bool) -> None:
         assert wrong.stdout != right.stdout
 
 
+@pytest.mark.gpu_less
 @pytest.mark.parametrize("from_ptx", kinds(), ids=lambda from_ptx: "ptx" if from_ptx else "source")
 @pytest.mark.parametrize("tool", ["plain", "address", "thread"])
 def test_nothing_is_found_where_nothing_is_wrong(tool: str, from_ptx: bool) -> None:

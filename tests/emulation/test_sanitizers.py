@@ -64,6 +64,7 @@ def test_no_race_between_threads_or_blocks(operator: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@pytest.mark.gpu_less
 @pytest.mark.parametrize(("operator", "site"), [(op, site) for op in OPERATORS for site in sites(op)])
 def test_every_barrier_and_fence_is_needed(operator: str, site: str) -> None:
     """Without it TSan finds a race, or the emulation a barrier that not all threads reach."""

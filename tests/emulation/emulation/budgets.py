@@ -69,4 +69,5 @@ def compute() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(compute(), indent=1) + "\n")
+    kept = json.loads(PATH.read_text())["reasons"] if PATH.is_file() else {}
+    PATH.write_text(json.dumps({"reasons": kept, **compute()}, indent=1) + "\n")

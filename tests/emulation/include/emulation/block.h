@@ -157,6 +157,7 @@ EMULATION_RUNTIME inline void block_barrier(const char* file, int line) {
   Worker& w = *worker;
   Thread& me = *w.current;
   me.site = site;
+  me.fenced = false;  // what is written from here on no earlier fence covers
   void* edge = &w.barrier_edge[w.barrier_phase & 1];
   release(edge);
   me.state = State::at_barrier;

@@ -57,12 +57,14 @@ inline bool launch(Index3 grid, Index3 block, size_t dynamic_bytes, const std::f
   std::exception_ptr error;
   std::atomic<int> errors{0};
   const int count = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(workers_wanted()), blocks));
+  const auto workers = static_cast<uint64_t>(count);
   const auto work = [&](uint64_t first) {
     read_order(*worker);
     worker->body = &body;
     blockDim = block;
     gridDim = grid;
-    for (uint64_t k = first; !stop && k < blocks; k += static_cast<uint64_t>(count)) {
+    // A run of blocks for each: what one worker's blocks leave to each other is ordered anyway.
+    for (uint64_t k = blocks * first / workers; !stop && k < blocks * (first + 1) / workers; ++k) {
       const uint64_t i = worker->order == Order::reverse ? blocks - 1 - k : k;
       blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                   static_cast<unsigned>(i / (uint64_t{grid.x} * grid.y))};

@@ -1,7 +1,8 @@
 // Atomics, fences and asynchronous copies.
 //
 // Atomics are relaxed, as in CUDA. A fence before an atomic releases, a fence after one acquires: without them TSan
-// sees a race in what a protocol between blocks passes on.
+// sees a race in what a protocol between blocks passes on. A fence counts for the next atomic of its thread up to the
+// next barrier; CUDA is more generous, but code that needs more is not written here.
 #pragma once
 
 #include <cstring>
@@ -13,6 +14,7 @@ namespace emulation {
 EMULATION_RUNTIME inline void before_atomic(void* address) {
   Thread& me = *worker->current;
   if (me.fenced) release(address);
+  me.fenced = false;
   if (me.atomics_count == 4) fail("more than four atomics without a fence between them: extend Thread::atomics");
   for (int i = 0; i < me.atomics_count; ++i) {
     if (me.atomics[i] == address) return;

@@ -221,7 +221,7 @@ class InputReader<Image<const T>> {
 
   Image<const T> image_;
   const T* zeros_;
-  const T* rows_[6];  // of the last tile; finding them costs as much as a sixth of its transform
+  const T* rows_[6] = {};  // of the last tile; finding them costs as much as a sixth of its transform
   int64_t sample_ = -1, y_ = -1;
 };
 

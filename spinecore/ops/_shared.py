@@ -22,6 +22,17 @@ def output_format(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
+def empty_image(x: Tensor, channels: int | None = None) -> Tensor:
+    """Memory for a result (N, channels, H, W) of ``x`` (N, C, H, W): its dtype, its device, its layout."""
+    shape = (x.shape[0], x.shape[1] if channels is None else channels, *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
+
+
+def empty_gradient(x: Tensor, needed: bool) -> Tensor:
+    """Memory for the gradient of ``x``; without elements where it is not needed."""
+    return empty_image(x) if needed else x.new_empty(0)
+
+
 def fail(op: str, argument: str, got: str, expected: str, remedy: str) -> NoReturn:
     """Raise a ``ValueError`` that names the argument, its value, what was expected and the remedy."""
     raise ValueError(f"{op}: {argument} is {got}; expected {expected}. {remedy}")

@@ -26,6 +26,7 @@ from spinecore.ops._shared import (
     check_image,
     check_parameter_dtype,
     check_shape,
+    empty_gradient,
     fail,
     fail_dtype,
     output_format,
@@ -169,11 +170,7 @@ def _backward_reference(
 def _backward_fake(
     x: Tensor, dy: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
-    dx = (
-        torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
-        if rest[-1]
-        else x.new_empty(0)
-    )
+    dx = empty_gradient(x, rest[-1])
     return dx, w.new_empty(w.shape), mean.new_empty(gamma.shape), mean.new_empty(beta.shape)
 
 

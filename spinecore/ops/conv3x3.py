@@ -23,6 +23,8 @@ from spinecore.ops._shared import (
     check_image,
     check_parameter_dtype,
     check_shape,
+    empty_gradient,
+    empty_image,
     fail,
     fail_dtype,
     output_format,
@@ -84,15 +86,10 @@ def _check(x: Tensor, w: Tensor, bias: Tensor | None, activation: str, residual:
         raise ValueError(f"{_NAME}: activation is {activation!r}; expected one of {', '.join(_ACTIVATIONS)}.")
 
 
-def _empty(x: Tensor, w: Tensor) -> Tensor:
-    shape = (x.shape[0], w.shape[0], x.shape[2], x.shape[3])
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
-
-
 def _reference(x: Tensor, w: Tensor, bias: Tensor | None, activation: str, residual: Tensor | None) -> Tensor:
     layout = output_format(x)
     if x.numel() == 0:
-        return _empty(x, w)
+        return empty_image(x, w.shape[0])
     y = F.conv2d(x.contiguous(memory_format=layout), w, None if bias is None else bias.to(x.dtype), padding=1)
     if residual is not None:
         y = y.add_(residual)
@@ -102,7 +99,7 @@ def _reference(x: Tensor, w: Tensor, bias: Tensor | None, activation: str, resid
 
 
 def _fake(x: Tensor, w: Tensor, *_: Any) -> Tensor:
-    return _empty(x, w)
+    return empty_image(x, w.shape[0])
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -142,12 +139,8 @@ def _backward_reference(
 def _backward_fake(
     x: Tensor, dy: Tensor, w: Tensor, y: Tensor | None, need_dx: bool, need_residual: bool
 ) -> tuple[Tensor, ...]:
-    dx = (
-        torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
-        if need_dx
-        else x.new_empty(0)
-    )
-    dr = _empty(x, w) if need_residual else x.new_empty(0)
+    dx = empty_gradient(x, need_dx)
+    dr = empty_image(x, w.shape[0]) if need_residual else x.new_empty(0)
     return dx, w.new_empty(w.shape), w.new_empty(w.shape[0], dtype=accumulation_dtype(x.dtype)), dr
 
 

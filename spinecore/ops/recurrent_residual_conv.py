@@ -36,7 +36,7 @@ from spinecore.ops._recurrence import (
     preactivations,
     recurrence_backward,
 )
-from spinecore.ops._shared import accumulation_dtype, output_format
+from spinecore.ops._shared import accumulation_dtype, empty_image, output_format
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
 _NAME = "recurrent_residual_conv"
@@ -98,7 +98,7 @@ def _reference(
 
 
 def _fake(x: Tensor, *_: Any) -> Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
+    return empty_image(x)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -156,7 +156,7 @@ def _native_backward(
 def _backward_fake(
     x: Tensor, dy: Tensor, w_in: Tensor, w_rec: Tensor, scale: Tensor, shift: Tensor, *_: Any
 ) -> tuple[Tensor, ...]:
-    dx = torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=output_format(x))
+    dx = empty_image(x)
     dtype = accumulation_dtype(x.dtype)
     d_scale, d_shift = scale.new_empty(scale.shape, dtype=dtype), shift.new_empty(shift.shape, dtype=dtype)
     return dx, w_in.new_empty(w_in.shape), w_rec.new_empty(w_rec.shape), d_scale, d_shift

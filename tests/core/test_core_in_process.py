@@ -209,3 +209,16 @@ for _ in range(5):
 print(len(os.listdir("/proc/self/task")) < 60)
 """
     assert run(code) == "True"
+
+
+@linux_only
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="only on x86-64")
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+def test_bfloat16_products_are_used_where_processor_and_selection_have_them(
+    isa: str,
+) -> None:
+    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert flags is not None
+    has = "avx512_bf16" in flags[1].split() and core.info()["isa_best"] == "avx512"
+    code = "import spinecore._core as c; print(c.info()['bf16_products'])"
+    assert run(code, SPINECORE_CPU_ISA=isa) == str(has and isa == "avx512")

@@ -1,7 +1,8 @@
 """ScoliGait: gait video, text and a kinematic knowledge map to a scoliosis screening score (after arXiv
 2602.06743).
 
-Groups and sizes of the map, a transformer for each modality, aligned time positions and latent attention pooling
+Groups and sizes of the map, a transformer for each modality, aligned time positions and latent attention
+pooling
 are the paper's; joint conventions, sizes, losses, text, simulator and screening page are our choice.
 """
 

@@ -1,6 +1,7 @@
 """What the 238 columns of the map are, from first principles: names, units, definitions, mirror images.
 
-The four groups and their sizes (34 coordinates, 106 displacements, 32 angles, 66 correlations) are those of the
+The four groups and their sizes (34 coordinates, 106 displacements, 32 angles, 66 correlations) are those
+of the
 paper; which points and pairs they hold was reconstructed from the authors' later code, and where that was
 ambiguous (the four elbow-hip-knee angles) it is our choice.
 """
@@ -25,8 +26,8 @@ POINTS = (*JOINTS, *CENTRES)
 SIDES = ("left", "right")
 LIMB_JOINTS = ("wrist", "elbow", "shoulder", "hip", "knee", "ankle")
 CORRELATED = tuple(f"{side}_{joint}" for joint in LIMB_JOINTS for side in SIDES)
-"""The 12 joints whose distances from the pelvis are correlated; kind by kind, so that a mirrored pair keeps its
-order unless it is the two sides of one joint."""
+"""The 12 joints whose distances from the pelvis are correlated; kind by kind, so that a mirrored pair
+keeps its order unless it is the two sides of one joint."""
 
 SEGMENTS: dict[str, tuple[str, str]] = {
     f"{side}_{name}": (f"{side}_{a}", f"{side}_{b}")

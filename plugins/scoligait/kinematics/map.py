@@ -65,7 +65,8 @@ def torso_length(joints: Array) -> float:
     length = float(np.median(lengths)) if len(lengths) else float("nan")
     if not length > 0:
         raise GaitError(
-            f"shoulders and hips are seen together in {len(lengths)} of {len(joints)} frames and their distance "
+            f"shoulders and hips are seen together in {len(lengths)} of {len(joints)} frames and "
+            "their distance "
             f"is {length:g}; a walk needs the whole trunk in view"
         )
     return length

@@ -29,6 +29,7 @@ class ScoliGaitConfig:
         frames: T of the map; the paper's clips have 96.
         columns: of the map, 238.
         map_patch: frames a token (1 in the paper).
+        map_cells: standardise every cell (frame, column) instead of columns; for curves of normalised time.
         video_frames, video_height, video_width, video_channels: pictures of a clip.
         tubelet: pictures a token; patch: its side in pixels (16 in the authors' later code).
         text: "hashed" (token numbers of the built-in encoder) or "embedding" (vectors of a sentence encoder).
@@ -53,6 +54,7 @@ class ScoliGaitConfig:
     frames: int = 96
     columns: int = 238
     map_patch: int = 1
+    map_cells: bool = False
     video_frames: int = 16
     video_height: int = 48
     video_width: int = 32
@@ -85,13 +87,14 @@ class ScoliGaitConfig:
             raise ValueError(f"ScoliGaitConfig: outcomes is {self.outcomes}; use 2 or more")
         if self.width % self.heads:
             raise ValueError(f"ScoliGaitConfig: heads is {self.heads}; it must divide width = {self.width}")
-        for whole, part, words in (
-            (self.frames, self.map_patch, "map_patch must divide frames"),
+        video = (
             (self.video_frames, self.tubelet, "tubelet must divide video_frames"),
             (self.video_height, self.patch, "patch must divide video_height"),
             (self.video_width, self.patch, "patch must divide video_width"),
             (self.frames, self.video_frames // self.tubelet, "video tokens in time must divide frames"),
-        ):
+        )
+        patches = ((self.frames, self.map_patch, "map_patch must divide frames"),)
+        for whole, part, words in (*patches, *(video if "video" in self.modalities else ())):
             if part < 1 or whole % part:
                 raise ValueError(f"ScoliGaitConfig: {words}; {whole} by {part} does not go")
         if self.class_severity and len(self.class_severity) != self.outcomes:

@@ -59,8 +59,9 @@ class MapEncoder(nn.Module):
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
         self.patch, self.noise = config.map_patch, config.map_noise
-        self.register_buffer("mean", torch.zeros(config.columns))
-        self.register_buffer("spread", torch.ones(config.columns))
+        shape = (config.frames, config.columns) if config.map_cells else (config.columns,)
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("spread", torch.ones(shape))
         self.embed = nn.Linear(config.columns * config.map_patch, config.width)
         self.layers = Transformer(config)
 
@@ -70,7 +71,7 @@ class MapEncoder(nn.Module):
 
     def fit_columns(self, values: Tensor, valid: Tensor) -> None:
         """Take mean and spread of (N, T, 238) over the valid frames (N, T) and what is not missing."""
-        rows = values[valid].double()
+        rows = values.double() if self.mean.dim() == 2 else values[valid].double()
         seen = torch.isfinite(rows)
         count = seen.sum(0).clamp(min=1)
         mean = torch.where(seen, rows, 0.0).sum(0) / count

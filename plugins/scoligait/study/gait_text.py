@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..augment import varied
 from ..config import ScoliGaitConfig
 from ..errors import GaitError
 from ..pose import Walk, clips, mirrored
@@ -19,8 +21,10 @@ from ..text.encoders import hashed
 
 RATE = 100 / 3
 STRIDE = 48
-SEEN_FROM_DEG = (45.0, 30.0, 60.0)
-"""Ahead and to the left, where both sway and stride show; the first judges, training sees all. Our choice."""
+SEEN_FROM_DEG = 45.0
+"""Ahead and to the left, where both sway and stride show; training sees 20 degrees more and less. Our choice."""
+VARIANTS = 6
+"""Of each walk for training: other bodies, sides and speeds, every other one in the mirror."""
 TEXTS = 8
 CLASSES = ("no limp", "partly", "limp")
 
@@ -33,12 +37,14 @@ class GaitText:
         self.motions = _motions(folder)
         self.texts = _texts(folder)
         path = folder / "joint_positions_33hz.npz"
+        draw = np.random.default_rng(0)
         arrays, self.motion, self.judged = [], [], []
         with np.load(path, allow_pickle=False) as data:
             names = [str(n) for n in data["joints"]]
             for m, row in enumerate(self.motions):
-                whole = walk_in_space(data[row["motion"]].astype(float), names, RATE, row["motion"], row["actor"])
-                for walk, judged in _views(whole):
+                points = data[row["motion"]].astype(float)
+                whole = walk_in_space(points, names, RATE, row["motion"], row["actor"])
+                for walk, judged in _views(whole, draw):
                     arrays.append(clip_arrays(walk, config))
                     self.motion.append(m)
                     self.judged.append(judged)
@@ -75,21 +81,14 @@ class GaitText:
         return found, np.flatnonzero(actor == train_actor), np.flatnonzero((actor != train_actor) & judged)
 
 
-def _views(whole: Walk) -> list[tuple[Walk, bool]]:
-    """Clips from several sides and in the mirror; True for those that are judged."""
-    found = []
-    for number, azimuth in enumerate(SEEN_FROM_DEG):
-        assert whole.world is not None
-        side = Walk(
-            seen_from(whole.world, azimuth), whole.confidence, whole.rate, whole.name, whole.subject
-        )
-        for i, clip in enumerate(clips(side, stride=STRIDE)):
-            if number == 0:
-                found.append((clip, True))
-            if i % len(SEEN_FROM_DEG) == number:
-                found.append((mirrored(clip), False))
-                if number:
-                    found.append((clip, False))
+def _views(whole: Walk, draw: np.random.Generator) -> list[tuple[Walk, bool]]:
+    """Clips from one side, which are judged (True), and variants of the walk for training."""
+    assert whole.world is not None
+    side = replace(whole, joints=seen_from(whole.world, SEEN_FROM_DEG))
+    found = [(clip, True) for clip in clips(side, stride=STRIDE)]
+    for number in range(VARIANTS):
+        other = varied(whole, draw, (SEEN_FROM_DEG - 20, SEEN_FROM_DEG + 20))
+        found += [(mirrored(c) if number % 2 else c, False) for c in clips(other, stride=STRIDE)]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -27,7 +28,7 @@ def _number(piece: str, vocabulary: int) -> int:
 def pieces(text: str) -> list[str]:
     """Words, pairs of words and groups of 3 and 4 letters, so that inflected words of any language share some."""
     words = re.findall(r"\w+", text.lower())
-    found = [f"w:{w}" for w in words] + [f"p:{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    found = [f"w:{w}" for w in words] + [f"p:{a} {b}" for a, b in itertools.pairwise(words)]
     for word in words:
         marked = f"<{word}>"
         found += [marked[i : i + n] for n in LETTERS for i in range(len(marked) - n + 1)]

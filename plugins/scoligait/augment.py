@@ -58,7 +58,9 @@ def varied(
         raise GaitError(f"{walk.name}: holds no joints in space, which another body needs")
     scales = {part: float(draw.uniform(1 - lengths, 1 + lengths)) for part in PARTS}
     world = other_body(walk.world, scales)
-    torso = np.nanmedian(np.linalg.norm(world[:, INDEX["left_shoulder"]] - world[:, INDEX["left_hip"]], axis=-1))
+    torso = np.nanmedian(
+        np.linalg.norm(world[:, INDEX["left_shoulder"]] - world[:, INDEX["left_hip"]], axis=-1)
+    )
     world = world + draw.normal(0, 0.02 * torso, (1, *world.shape[1:]))  # where markers sit
     rate = walk.rate * float(draw.uniform(0.85, 1.2))
     return replace(walk, joints=seen_from(world, float(draw.uniform(*azimuth_deg))), world=world, rate=rate)

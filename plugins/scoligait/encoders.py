@@ -99,17 +99,20 @@ class VideoEncoder(nn.Module):
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
-        size = (config.tubelet, config.patch, config.patch)
+        self.tubelet, self.patch = config.tubelet, config.patch
         self.times = config.video_frames // config.tubelet
         self.cells = (config.video_height // config.patch) * (config.video_width // config.patch)
-        self.embed = nn.Conv3d(config.video_channels, config.width, size, size)
+        self.embed = nn.Linear(config.tubelet * config.video_channels * config.patch**2, config.width)
         self.cell = nn.Parameter(torch.randn(self.cells, config.width) * 0.02)
         self.layers = Transformer(config)
 
     def forward(self, pictures: Tensor, valid: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, times x cells, D) and which count; `place` (times, D)."""
-        x = self.embed(pictures.transpose(1, 2))  # (B, D, times, h, w)
-        x = x.flatten(3).permute(0, 2, 3, 1) + place[:, None] + self.cell
+        batch, _, channels, height, width = pictures.shape
+        p = self.patch
+        x = pictures.reshape(batch, self.times, self.tubelet, channels, height // p, p, width // p, p)
+        x = x.permute(0, 1, 4, 6, 2, 3, 5, 7).reshape(batch, self.times, self.cells, -1)
+        x = self.embed(x) + place[:, None] + self.cell
         keep = valid.reshape(len(valid), self.times, -1).any(-1)
         keep = keep[:, :, None].expand(-1, -1, self.cells).flatten(1)
         return self.layers(x.flatten(1, 2), keep), keep

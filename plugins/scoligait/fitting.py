@@ -70,7 +70,7 @@ def fit(model: ScoliGait, clips: Clips, train: Index, options: FitOptions, seed:
     model.fit_columns(seen.map, seen.valid)
     weights = class_weights(seen.outcome, model.config.outcomes)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98)
+        model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98), fused=True
     )
     average = copy.deepcopy(model).requires_grad_(False)
     total = options.epochs * max(1, len(seen) // options.batch)
@@ -121,5 +121,3 @@ def by_walk(
     sums = np.zeros((len(first), values.shape[1]))
     np.add.at(sums, place, values)
     return sums / np.bincount(place)[:, None], first
-
-

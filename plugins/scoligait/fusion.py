@@ -13,10 +13,15 @@ from .encoders import Block
 
 
 class LatentFusion(nn.Module):
-    """B: r latents query the tokens; residual MLP and norm; their mean (PMA with our operator)."""
+    """B: r latents query the tokens; residual MLP and norm; their mean (PMA with our operator).
+
+    A bias of minus the logarithm of a modality's tokens gives every modality the same weight before anything is
+    learned (our choice): one token of text is not lost among a hundred of map and video.
+    """
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
+        self.latents = config.latents
         self.pool = LatentAttentionPool(config.width, config.latents, config.heads)
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.hidden = nn.Linear(config.width, config.mlp * config.width)
@@ -24,7 +29,10 @@ class LatentFusion(nn.Module):
 
     def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
         """(B, D)."""
-        pooled = self.pool(torch.cat(tokens, 1), torch.cat(keeps, 1))
+        bias = torch.cat([equal_mass(k, tokens[0].dtype) for k in keeps], 1)
+        pooled = self.pool(
+            torch.cat(tokens, 1), torch.cat(keeps, 1), bias[:, None].expand(-1, self.latents, -1)
+        )
         h = self.norm1(pooled)
         y: Tensor = self.norm2(h + self.back(F.gelu(self.hidden(h)))).mean(1)
         return y
@@ -78,6 +86,12 @@ class ConcatFusion(nn.Module):
         means = [masked_mean(t, k) for t, k in zip(tokens, keeps, strict=True)]
         y: Tensor = self.norm(self.out(torch.cat(means, 1)))
         return y
+
+
+def equal_mass(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, N) minus the logarithm of how many tokens of (B, N) count."""
+    count = keep.sum(1, keepdim=True).clamp(min=1).to(dtype)
+    return -count.log().expand(-1, keep.shape[1])
 
 
 def masked_mean(x: Tensor, keep: Tensor) -> Tensor:

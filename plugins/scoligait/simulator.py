@@ -28,7 +28,7 @@ FULL = {
     "arm_swing_asymmetry": 0.6,
     "trunk_rotation_deg": 9.0,
 }
-SPREAD = 0.12
+SPREAD = 0.2
 """Spread of the same asymmetries among the healthy, as a share of `FULL`."""
 
 
@@ -74,9 +74,9 @@ class Camera:
 
 
 def draw_walker(draw: np.random.Generator, severity: float | None = None) -> Walker:
-    """A random person; without `severity` half are healthy (below 0.3) and half affected (0.5 to 1)."""
+    """A random person; without `severity` it is drawn evenly from 0 to 1, so that half are positive."""
     if severity is None:
-        severity = float(draw.uniform(0.5, 1.0) if draw.random() < 0.5 else draw.uniform(0.0, 0.3))
+        severity = float(draw.uniform(0.0, 1.0))
     side = 1.0 if draw.random() < 0.5 else -1.0
     shares = draw.uniform(0.3, 1.0, len(FULL))  # which asymmetries a person has differs
     own = draw.normal(0.0, SPREAD, len(FULL))

@@ -54,7 +54,8 @@ def train(
     from spinecore.training.run import DEFAULT_EPOCHS, train_command
     from spinecore.training.tables import train_table_command
 
-    if model_spec(model).task == "multimodal":
+    task = model_spec(model).task
+    if task in ("multimodal", "gait"):
         source = {"table": table, "modalities": modalities, "data": data, "dataset": dataset}
         train_table_command(
             model,
@@ -63,7 +64,7 @@ def train(
             config=config,
             epochs=epochs,
             steps=steps,
-            batch=batch or 256,
+            batch=batch or (32 if task == "gait" else 256),
             lr=lr,
             seed=seed,
             fresh=fresh,

@@ -112,5 +112,3 @@ def _texts(folder: Path) -> dict[str, list[tuple[str, str]]]:
             if words:
                 found.setdefault(row["motion"], []).append((row["annotator"], words))
     return found
-
-

@@ -51,7 +51,12 @@ def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
     values = force_map(curves).astype(np.float32)
     count, points, columns = values.shape
     config = ScoliGaitConfig(
-        modalities=("map",), outcomes=int(label.max()) + 1, frames=points, columns=columns, map_patch=4, map_cells=True
+        modalities=("map",),
+        outcomes=int(label.max()) + 1,
+        frames=points,
+        columns=columns,
+        map_patch=4,
+        map_cells=True,
     )
     nothing = np.zeros((1, 1, 1, 1), dtype=np.uint8)
     arrays = [{"map": v, "video": nothing, "valid": np.ones(points, dtype=bool)} for v in values]

@@ -86,7 +86,8 @@ def table(study: Study, rows: list[dict[str, Any]], notes: Sequence[str]) -> str
     shown = [k for k in (rows[0] if rows else {}) if k not in APART]
     methods = list(dict.fromkeys(row["method"] for row in rows))
     means = {
-        m: {k: mean_interval([r[k] for r in rows if r["method"] == m and k in r]) for k in shown} for m in methods
+        m: {k: mean_interval([r[k] for r in rows if r["method"] == m and k in r]) for k in shown}
+        for m in methods
     }
     if shown:
         methods.sort(key=lambda m: -means[m][shown[0]].mean)

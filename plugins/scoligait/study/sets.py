@@ -51,7 +51,7 @@ def build(config: ScoliGaitConfig, seed: int) -> ScoliGait:
 
 def gait_text(folder: Path) -> Study:
     """Train on one actor, judge the other, both ways."""
-    config = ScoliGaitConfig(outcomes=3, map_patch=2, text_length=64, modality_dropout=0.3)
+    config = ScoliGaitConfig(outcomes=3, map_patch=4, tubelet=4, text_length=64)
     found: list[GaitText] = []
 
     def judge(method: str, seed: int, folds: int | None, robust: bool) -> dict[str, Figures]:
@@ -122,7 +122,9 @@ def forces(folder: Path) -> Study:
                 score.append(_logistic(flat[train], truth[train], flat[test]))
                 continue
             if method == "majority":
-                score.append(np.tile(np.eye(config.outcomes)[np.bincount(truth[train]).argmax()], (len(test), 1)))
+                score.append(
+                    np.tile(np.eye(config.outcomes)[np.bincount(truth[train]).argmax()], (len(test), 1))
+                )
                 continue
             model = build(replace(config, modality_dropout=0.0, **FORCE_METHODS[method]), seed)
             fit(model, clips, train, FORCE_OPTIONS, seed)

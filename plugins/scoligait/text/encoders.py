@@ -69,7 +69,9 @@ class SentenceEncoder:
                 str(folder), local_files_only=True, use_safetensors=True
             ).eval()
         except (OSError, ValueError) as e:
-            raise GaitError(f"{folder}: not a transformers model with safetensors weights ({str(e)[:200]})") from e
+            raise GaitError(
+                f"{folder}: not a transformers model with safetensors weights ({str(e)[:200]})"
+            ) from e
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(N, E) unit vectors: means over the tokens."""

@@ -213,8 +213,10 @@ def findings(values: Array, reference: Reference, limit: float = LIMIT, most: in
     for i in order[:most]:
         m = MEASURES[i]
         if m.sided:
-            where = ("to the left" if z[i] > 0 else "to the right") if "difference" not in m.name else (
-                "larger on the left" if z[i] > 0 else "larger on the right"
+            where = (
+                ("to the left" if z[i] > 0 else "to the right")
+                if "difference" not in m.name
+                else ("larger on the left" if z[i] > 0 else "larger on the right")
             )
             phrase = f"{_degree(z[i])} {m.words}, {where}"
         else:

@@ -25,7 +25,9 @@ class Attribution(NamedTuple):
 
 
 def attribute(model: ScoliGait, present: Tensor, valid: Tensor, *inputs: Tensor) -> Attribution:
-    """Of one clip. Gradients along the straight line from the mean map (Sundararajan et al. 2017), 12 steps."""
+    """Of one clip. Gradients along the straight line from the mean map (Sundararajan et al. 2017), 12
+    steps.
+    """
     model.eval()
     named = dict(zip(model.config.modalities, inputs, strict=True))
     columns = np.zeros(len(COLUMNS))

@@ -1,4 +1,6 @@
-"""Other bodies, places and speeds for a walk in space, so that a network learns the gait and not the person."""
+"""Other bodies, places and speeds for a walk in space, so that a network learns the gait and not the
+person.
+"""
 
 from __future__ import annotations
 

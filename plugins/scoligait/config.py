@@ -17,8 +17,8 @@ class ScoliGaitConfig:
         modalities: which of map, video and text the model has, in that order.
         outcomes: classes.
         fusion: "latent" (B: learned latents query all tokens), "dictionary" (A: tokens query a learned
-            dictionary), "attention" (one transformer layer over all tokens, then their mean), "concat" (means of
-            the modalities side by side).
+            dictionary), "attention" (one transformer layer over all tokens, then their mean), "concat"
+            (means of the modalities side by side).
         aligned: video and map take their positions from one table of clip times (the paper's choice).
         width: d (512 in the authors' later code).
         depth: transformer layers a modality (the paper: 8 alone, 4 together).
@@ -99,7 +99,8 @@ class ScoliGaitConfig:
                 raise ValueError(f"ScoliGaitConfig: {words}; {whole} by {part} does not go")
         if self.class_severity and len(self.class_severity) != self.outcomes:
             raise ValueError(
-                f"ScoliGaitConfig: class_severity has {len(self.class_severity)} values for {self.outcomes} classes"
+                f"ScoliGaitConfig: class_severity has {len(self.class_severity)} values for "
+                f"{self.outcomes} classes"
             )
 
     @property

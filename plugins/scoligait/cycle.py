@@ -52,10 +52,11 @@ class Steps(NamedTuple):
 
 
 def steps(walk: Walk) -> Steps:
-    """Foot contacts where a foot is farthest ahead of the other (Zeni et al. 2008).
+    """Foot contacts where a foot is farthest ahead of the pelvis (Zeni et al. 2008).
 
-    In space along the walking direction; on an image of a camera ahead by the ankles' height on the image:
-    the nearer foot is the lower one. One contact of each foot is the least.
+    In space along the walking direction. On an image of a camera ahead, where that cannot be seen, where a
+    foot
+    is lowest below the other: the nearer foot is the lower one. One contact of each foot is the least.
 
     Raises:
         GaitError: too few contacts.
@@ -63,20 +64,23 @@ def steps(walk: Walk) -> Steps:
     """
     left, right = INDEX["left_ankle"], INDEX["right_ankle"]
     if walk.world is not None:
-        points = bridge_gaps(walk.world, int(0.4 * walk.rate))
-        apart = points[:, left, 2] - points[:, right, 2]
+        points = bridge_gaps(walk.world, int(0.4 * walk.rate))[..., 2]
+        pelvis = (points[:, INDEX["left_hip"]] + points[:, INDEX["right_hip"]]) / 2
+        signals = np.stack([points[:, left] - pelvis, points[:, right] - pelvis], 1)
     else:
-        points = bridge_gaps(walk.joints, int(0.4 * walk.rate))
-        apart = points[:, left, 1] - points[:, right, 1]
-    seen = np.flatnonzero(np.isfinite(apart))
+        points = bridge_gaps(walk.joints, int(0.4 * walk.rate))[..., 1]
+        signals = np.stack([points[:, left] - points[:, right], points[:, right] - points[:, left]], 1)
+    seen = np.flatnonzero(np.isfinite(signals).all(1))
     if len(seen) < SHORTEST_STRIDE_S * walk.rate:
         raise GaitError(f"{walk.name}: both ankles are seen in {len(seen)} frames; steps need a whole stride")
-    apart = np.interp(np.arange(seen[0], seen[-1] + 1), seen, apart[seen])
-    if walk.rate > 2 * CUT_OFF_HZ and len(apart) > 18:
-        apart = filtfilt(*butter(4, CUT_OFF_HZ / (walk.rate / 2)), apart, padlen=min(15, len(apart) - 1))
-    prominence = 0.25 * float(np.ptp(apart))
+    frames = np.arange(seen[0], seen[-1] + 1)
+    signals = np.stack([np.interp(frames, seen, signals[seen, d]) for d in range(2)], 1)
+    if walk.rate > 2 * CUT_OFF_HZ and len(signals) > 18:
+        low_pass = butter(4, CUT_OFF_HZ / (walk.rate / 2))
+        signals = filtfilt(*low_pass, signals, axis=0, padlen=min(15, len(signals) - 1))
+    apart = signals[:, 0] - signals[:, 1] if walk.world is not None else signals[:, 0]
     distance = max(1, int(SHORTEST_STRIDE_S * walk.rate))
-    peaks = tuple(_peaks(sign * apart, distance, prominence) for sign in (1.0, -1.0))
+    peaks = tuple(_peaks(signals[:, d], distance) for d in range(2))
     order = sorted((int(t), side) for side in (0, 1) for t in peaks[side])
     lengths: tuple[list[float], list[float]] = ([], [])
     for (before, a), (after, b) in itertools.pairwise(order):
@@ -87,17 +91,15 @@ def steps(walk: Walk) -> Steps:
             f"{walk.name}: {len(peaks[0])} left and {len(peaks[1])} right foot contacts in "
             f"{walk.seconds:.1f} s; a contact of each foot is needed"
         )
-    seconds = [float(np.mean(part)) if part else float("nan") for part in lengths]
-    ahead = [float(np.mean(np.abs(apart[at]))) if len(at) else float("nan") for at in peaks]
+    left_s, right_s = (float(np.mean(part)) if part else float("nan") for part in lengths)
+    ahead = tuple(float(np.mean(np.abs(apart[at]))) if len(at) else float("nan") for at in peaks)
     contacts = (peaks[0] + seen[0]) / walk.rate, (peaks[1] + seen[0]) / walk.rate
-    return Steps(60.0 / float(np.nanmean(seconds)), *seconds, *ahead, contacts)
+    return Steps(60.0 / float(np.nanmean([left_s, right_s])), left_s, right_s, ahead[0], ahead[1], contacts)
 
 
-def _peaks(signal: Array, distance: int, prominence: float) -> NDArray[np.intp]:
-    """Maxima; also the last or first frame, where the recording was cut at a contact: high, and flat
-    there.
-    """
-    found = find_peaks(signal, distance=distance, prominence=prominence)[0]
+def _peaks(signal: Array, distance: int) -> NDArray[np.intp]:
+    """Maxima; also the last or first frame, where a recording was cut at a contact: high, and flat there."""
+    found = find_peaks(signal, distance=distance, prominence=0.25 * float(np.ptp(signal)))[0]
     steep = float(np.abs(np.diff(signal)).max())
     top = 0.7 * float(np.abs(signal).max())
     slopes = signal[1] - signal[0], signal[-1] - signal[-2]

@@ -1,4 +1,6 @@
-"""Loss and a plain training loop in memory, for studies; `spinecore train` has its own loop over the same loss."""
+"""Loss and a plain training loop in memory, for studies; `spinecore train` has its own loop over the same
+loss.
+"""
 
 from __future__ import annotations
 

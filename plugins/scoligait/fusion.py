@@ -15,8 +15,8 @@ from .encoders import Block
 class LatentFusion(nn.Module):
     """B: r latents query the tokens; residual MLP and norm; their mean (PMA with our operator).
 
-    A bias of minus the logarithm of a modality's tokens gives every modality the same weight before anything is
-    learned (our choice): one token of text is not lost among a hundred of map and video.
+    A bias of minus the logarithm of a modality's tokens gives every modality the same weight before
+    anything is learned (our choice): one token of text is not lost among a hundred of map and video.
     """
 
     def __init__(self, config: ScoliGaitConfig) -> None:

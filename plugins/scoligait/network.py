@@ -23,7 +23,8 @@ class ScoliGaitOutput(NamedTuple):
 class ScoliGait(nn.Module):
     """Gait map, video and text to classes and a severity (after arXiv 2602.06743; sizes ours).
 
-    Inputs of `forward`: `present` (B, M) bool, which modalities a sample has (at least one); `valid` (B, T) bool,
+    Inputs of `forward`: `present` (B, M) bool, which modalities a sample has (at least one); `valid` (B,
+    T) bool,
     its frames; then one tensor for each of `config.modalities`: map (B, T, 238) with NaN for missing, video
     (B, F, C, H, W) in 0..1, text (B, L) token numbers or (B, E) vectors.
     """
@@ -55,9 +56,12 @@ class ScoliGait(nn.Module):
         self.register_buffer("classes", torch.tensor(config.severities), persistent=False)
 
     def _place(self, modality: str, count: int) -> Tensor:
-        """Positions (count, D) of tokens that share the clip's time evenly: means of the frames they cover."""
+        """Positions (count, D) of tokens that share the clip's time evenly: means of the frames they
+        cover.
+        """
         table = self.places["shared" if self.config.aligned else modality]
-        return table.view(count, -1, table.shape[1]).mean(1)
+        place: Tensor = table.view(count, -1, table.shape[1]).mean(1)
+        return place
 
     def forward(self, present: Tensor, valid: Tensor, *inputs: Tensor) -> ScoliGaitOutput:
         """Classes and severity."""

@@ -1,4 +1,6 @@
-"""Drawings of a walk: the walker with the asymmetries, as SVG, and the map against the training mean, as PNG."""
+"""Drawings of a walk: the walker with the asymmetries, as SVG, and the map against the training mean, as
+PNG.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ DRAWN_AS = 2.0
 
 
 def walker_svg(pose: list[list[float | None]], values: dict[str, Any], z: dict[str, Any]) -> str:
-    """The mean pose with the lines of shoulders and hips, the trunk against the vertical, and their numbers."""
+    """The mean pose with the lines of shoulders and hips, the trunk against the vertical, and their
+    numbers.
+    """
     at = {n: _place(pose[i]) for n, i in INDEX.items()}
     parts = [
-        f'<svg class="walker" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Mean pose with asymmetries">'
+        f'<svg class="walker" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Walker and asymmetries">'
     ]
     pelvis = _middle(at["left_hip"], at["right_hip"])
     neck = _middle(at["left_shoulder"], at["right_shoulder"])
@@ -39,21 +43,19 @@ def walker_svg(pose: list[list[float | None]], values: dict[str, Any], z: dict[s
     if neck and at["nose"]:
         parts.append(f'<line class="bone middle" {_ends(neck, at["nose"])}/>')
         parts.append(f'<circle class="head" cx="{at["nose"][0]:.1f}" cy="{at["nose"][1]:.1f}" r="17"/>')
-    for name in INDEX:
-        if at[name] and not name.endswith(("eye", "ear")) and name != "nose":
-            parts.append(f'<circle class="joint" cx="{at[name][0]:.1f}" cy="{at[name][1]:.1f}" r="3.2"/>')  # type: ignore[index]
+    limbs = [at[n] for n in INDEX if not n.endswith(("eye", "ear", "nose"))]
+    parts += [f'<circle class="joint" cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="3.2"/>' for p in limbs if p]
     for line, measure, label in (("shoulder", "shoulder_tilt", "shoulders"), ("hip", "hip_tilt", "hips")):
         p, q = at[f"left_{line}"], at[f"right_{line}"]
         if p and q and values.get(measure) is not None:
             parts += _tilt(p, q, float(values[measure]), z.get(measure), label)
     if pelvis and neck and values.get("trunk_lean") is not None:
         parts.append(f'<line class="mark {_far(z.get("trunk_lean"))}" {_ends(pelvis, neck)}/>')
-        text = f"trunk {abs(float(values['trunk_lean'])):.1f}° {_side(float(values['trunk_lean']))}"
-        parts.append(
-            f'<text class="{_far(z.get("trunk_lean"))}" x="{WIDTH / 2:.0f}" y="16" {MIDDLE}>{text}</text>'
-        )
-    facing = at["left_shoulder"] and at["right_shoulder"] and at["left_shoulder"][0] < at["right_shoulder"][0]
-    sides = ("L", "R") if facing else ("R", "L")
+        kind, lean = _far(z.get("trunk_lean")), float(values["trunk_lean"])
+        text = f"trunk {abs(lean):.1f}° {_side(lean)}"
+        parts.append(f'<text class="{kind}" x="{WIDTH / 2:.0f}" y="16" text-anchor="middle">{text}</text>')
+    left, right = at["left_shoulder"], at["right_shoulder"]
+    sides = ("L", "R") if left and right and left[0] < right[0] else ("R", "L")
     parts.append(f'<text class="side" x="14" y="{HEIGHT - 8}">{sides[0]}</text>')
     parts.append(f'<text class="side" x="{WIDTH - 24}" y="{HEIGHT - 8}">{sides[1]}</text></svg>')
     return "".join(parts)
@@ -93,9 +95,9 @@ def _tilt(p: Point, q: Point, value: float, z: float | None, label: str) -> list
     kind = _far(z)
     text = f"{label} {abs(value):.1f}°"
     low = f"{_side(value)} lower" if abs(value) >= 0.05 else "level"
+    flat = _ends((middle[0] - 72, middle[1]), (middle[0] + 72, middle[1]))
     return [
-        f'<line class="level" x1="{middle[0] - 72:.1f}" y1="{middle[1]:.1f}" x2="{middle[0] + 72:.1f}" '
-        f'y2="{middle[1]:.1f}"/>',
+        f'<line class="level" {flat}/>',
         f'<line class="mark {kind}" {_ends((a[0], a[1]), (b[0], b[1]))}/>',
         f'<text class="{kind}" x="{WIDTH - 4}" y="{middle[1] - 2:.1f}" text-anchor="end">{text}</text>',
         f'<text class="{kind} small" x="{WIDTH - 4}" y="{middle[1] + 12:.1f}" text-anchor="end">{low}</text>',

@@ -1,4 +1,6 @@
-"""Pictures for the video branch: skeleton maps drawn from joints, or frames and silhouettes of a recording."""
+"""Pictures for the video branch: skeleton maps drawn from joints, or frames and silhouettes of a
+recording.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def resampled(walk: Walk, rate: float = RATE) -> Walk:
         share = part.reshape(-1, *[1] * (values.ndim - 1))
         found = (1 - share) * values[low] + share * values[low + 1]
         # A neighbour that is missing must not take a seen frame with it.
-        return np.where(np.isfinite(found), found, values[nearest])
+        return np.asarray(np.where(np.isfinite(found), found, values[nearest]))
 
     return replace(
         walk,

@@ -51,7 +51,9 @@ class GaitReader:
         return find_recordings(paths, exclude)
 
     def simulate(self, folder: Path, count: int) -> Path:
-        """Write `count` simulated walkers, unlike those of training, as CSV beside truth.txt; their folder."""
+        """Write `count` simulated walkers, unlike those of training, as CSV beside truth.txt; their
+        folder.
+        """
         return write_simulated(folder, count)
 
     def screen(self, recording: Recording, pictures: Path, stem: str) -> list[dict[str, Any]]:
@@ -64,7 +66,11 @@ class GaitReader:
         found: list[dict[str, Any]] = []
         walks = read_recording(recording.path, recording.subject, rate=self.rate, estimator=self.estimator)
         for number, walk in enumerate(walks, start=1):
-            records = screen_walk(walk, self.model, self.reference)
+            try:
+                records = screen_walk(walk, self.model, self.reference)
+            except GaitError as error:
+                known = str(error).startswith(walk.name)
+                raise GaitError(f"{recording.path}: {error}" if not known else str(error)) from error
             picture = f"{stem}-{number}.png"
             self._plot(pictures / picture, clips(walk, self.model.config.frames)[0])
             found += [{**r, "picture": picture} for r in records]

@@ -57,7 +57,9 @@ def simulated(subjects: int, seed: int) -> Labelled:
 
 
 def write_simulated(folder: Path, count: int, seed: int = DEMO_SEED) -> Path:
-    """Walks of `count` simulated people of rising severity as pose CSV, and truth.txt with what is behind them."""
+    """Walks of `count` simulated people of rising severity as pose CSV, and truth.txt with what is behind
+    them.
+    """
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("walker-*.csv"):
@@ -96,7 +98,8 @@ def labelled(folder: Path, table: Path | None = None) -> Labelled:
     """Recordings of `folder` that `labels.csv` there (or `table`) names.
 
     Columns: `file` (below the folder), `label` (0, 1, negative, positive); optional `subject` (default: the
-    file's first folder or name), `severity` (0 to 1), and any others, such as `age` and `sex`, for the baselines.
+    file's first folder or name), `severity` (0 to 1), and any others, such as `age` and `sex`, for the
+    baselines.
 
     Raises:
         GaitError: the table, the line and what is wrong.

@@ -38,8 +38,8 @@ def clip_inputs(walks: list[Walk], model: ScoliGait, reference: Reference) -> tu
 def screen_clip(clip: Walk, model: ScoliGait, reference: Reference, seed: int) -> dict[str, Any]:
     """JSON-ready record of one clip.
 
-    `score` is the probability of "positive"; `repeats` are scores of the same clip with every joint moved by a
-    hundredth of the torso: how far the score moves without any change of the gait.
+    `repeats` are the probabilities of "positive" of the clip and of copies whose every joint is moved by a
+    hundredth of the torso: how far they move without any change of the gait. `score` is their mean.
     """
     draw = np.random.default_rng(seed)
     spread = JITTER * float(np.median(running_torso(clip.joints)))
@@ -50,9 +50,10 @@ def screen_clip(clip: Walk, model: ScoliGait, reference: Reference, seed: int) -
     inputs = batch.inputs(model.config)
     with torch.no_grad():
         out = model(*inputs)
-    score = out.logits.double().softmax(-1)[:, 1].tolist()
+    score = out.logits.double().softmax(-1)[:, 1].numpy()
     first = batch.take(np.array([0])).inputs(model.config)
     drivers = attribute(model, *first)
+    whole = max(float(np.abs(drivers.columns).sum()), 1e-12)
     order = np.argsort(-np.abs(drivers.columns))[:DRIVERS]
     values, z = measures(clip), reference.z(measures(clip))
     flags = list(quality_flags(clip))
@@ -62,14 +63,13 @@ def screen_clip(clip: Walk, model: ScoliGait, reference: Reference, seed: int) -
     if not batch.valid[0].all():
         flags.append(f"short: {int(batch.valid[0].sum())} of {batch.valid.shape[1]} frames")
     return {
-        "score": score[0],
-        "repeats": score[1:],
-        "severity": float(out.severity[0]),
+        "score": float(score.mean()),
+        "repeats": score.tolist(),
         "measures": {m.name: _number(v) for m, v in zip(MEASURES, values, strict=True)},
         "z": {m.name: _number(v) for m, v in zip(MEASURES, z, strict=True)},
         "findings": [f.phrase for f in found[0]],
         "drivers": [
-            {"column": COLUMNS[i].name, "unit": COLUMNS[i].unit, "part": float(drivers.columns[i])}
+            {"column": COLUMNS[i].name, "unit": COLUMNS[i].unit, "part": float(drivers.columns[i]) / whole}
             for i in order
             if drivers.columns[i] != 0
         ],
@@ -92,7 +92,7 @@ def mean_pose(clip: Walk) -> list[list[float | None]]:
     """(17, 2) the middle position of each joint in torso lengths from the pelvis, for the picture."""
     p = clip.joints / running_torso(clip.joints)[:, None, None]
     p = p - (p[:, [INDEX["left_hip"]]] + p[:, [INDEX["right_hip"]]]) / 2
-    seen = np.isfinite(p).all(-1)
+    seen = np.isfinite(p[..., 0]) & np.isfinite(p[..., 1])
     found: list[list[float | None]] = []
     for j in range(p.shape[1]):
         middle = np.median(p[seen[:, j], j], axis=0) if seen[:, j].any() else np.full(2, np.nan)
@@ -103,7 +103,8 @@ def mean_pose(clip: Walk) -> list[list[float | None]]:
 def summary(records: list[dict[str, Any]], threshold: float, seed: int = 0) -> dict[str, Any]:
     """Of one subject from the records of its clips.
 
-    `score` is the mean over clips; `low` and `high` are the 5th and 95th percentile of that mean when clips are
+    `score` is the mean over clips; `low` and `high` are the 5th and 95th percentile of that mean when
+    clips are
     drawn again and every joint is moved a little: how well the score repeats, not how often it is right.
     """
     draw = np.random.default_rng(seed)

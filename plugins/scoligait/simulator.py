@@ -1,8 +1,8 @@
 """A walking person with known asymmetries: a kinematic model, a camera, noise and drop-outs.
 
 It gives exact answers for tests and the training data of the shipped weights. How asymmetries grow with
-"severity" is our invention: nothing here is fitted to patients, and what is learned from it says nothing about
-real ones.
+"severity" is our invention: nothing here is fitted to patients, and what is learned from it says nothing
+about real ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ SPREAD = 0.2
 
 @dataclass(frozen=True)
 class Walker:
-    """A person: severity 0..1, asymmetries (positive: to the left, or the left side lower or larger), body and gait.
+    """A person: severity 0..1, asymmetries (positive: to the left, or the left side lower or larger), body
+    and gait.
 
     Lengths in m; `cadence` steps a minute; angles in degrees.
     """
@@ -60,7 +61,8 @@ class Walker:
 
 @dataclass(frozen=True)
 class Camera:
-    """Ahead of the walker: height and start distance in m, turn about the vertical in degrees, focal length and
+    """Ahead of the walker: height and start distance in m, turn about the vertical in degrees, focal
+    length and
     picture height in pixels, spread of the joints' noise in torso lengths, share of joints that drop out.
     """
 

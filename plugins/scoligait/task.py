@@ -1,4 +1,6 @@
-"""The training task of ScoliGait for `spinecore train`: split by subject, reference, text, validation, weights."""
+"""The training task of ScoliGait for `spinecore train`: split by subject, reference, text, validation,
+weights.
+"""
 
 from __future__ import annotations
 

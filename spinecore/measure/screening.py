@@ -1,4 +1,6 @@
-"""Screen many recordings one after another: a bad one is recorded and passed over, what is done stays done."""
+"""Screen many recordings one after another: a bad one is recorded and passed over, what is done stays
+done.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ def screen_recordings(
     resume: bool = False,
     on_recording: Callable[[str, str | None], None] | None = None,
 ) -> ScreeningSummary:
-    """Screen `recordings` with a gait model's `reader` into `out`: json/, maps/, tables, index.html, run.json.
+    """Screen `recordings` with a gait model's `reader` into `out`: json/, maps/, tables, index.html,
+    run.json.
 
     `on_recording` is called with each name and why it failed, or None. Ctrl-C keeps what is done. Raises
     :class:`UsageError` while another run writes into `out`.

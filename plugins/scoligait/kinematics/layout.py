@@ -128,18 +128,18 @@ def _mirror_rule() -> MirrorRule:
     for a, b in VECTORS:
         p, q = mirrored(a), mirrored(b)
         turn = 1.0 if (p, q) in VECTORS else -1.0
-        first, second = (p, q) if turn > 0 else (q, p)
-        add(f"{first} to {second} x", -turn)
-        add(f"{first} to {second} y", turn)
-    by_rays = {(frozenset([u]), frozenset([v])): name for u, v, name in ANGLES}
+        begin, end = (p, q) if turn > 0 else (q, p)
+        add(f"{begin} to {end} x", -turn)
+        add(f"{begin} to {end} y", turn)
+    by_rays = {(u, v): name for u, v, name in ANGLES}
     for u, v, name in ANGLES:
-        p, q = tuple(map(mirrored, u)), tuple(map(mirrored, v))
+        first, second = (mirrored(u[0]), mirrored(u[1])), (mirrored(v[0]), mirrored(v[1]))
         if u[0].endswith("shoulder") and u[1].endswith("shoulder"):
             add(name, -1.0)  # both lines turn round, which changes no angle between them
-        elif (frozenset([p]), frozenset([q])) in by_rays:
-            add(by_rays[frozenset([p]), frozenset([q])], -1.0)  # type: ignore[index]
+        elif (first, second) in by_rays:
+            add(by_rays[first, second], -1.0)
         else:
-            add(by_rays[frozenset([q]), frozenset([p])], 1.0)  # type: ignore[index]
+            add(by_rays[second, first], 1.0)
     for a, b in PAIRS:
         p, q = mirrored(a), mirrored(b)
         reverse = (p, q) not in PAIRS

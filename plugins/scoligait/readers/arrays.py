@@ -23,7 +23,7 @@ def read_npz(path: Path, subject: str, rate: float | None) -> Walk:
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {k: file[k] for k in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as e:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as e:
         raise GaitError(f"{path}: not a readable NPZ of plain arrays ({e})") from e
     key = next((k for k in POSE_KEYS if k in data), None)
     if key is None:

@@ -86,6 +86,6 @@ def walk_in_space(points: Array, names: Sequence[str], rate: float, name: str, s
         raise GaitError(f"{name}: left and right hip are never seen together; fill the gaps of these markers")
     first, last = np.flatnonzero(seen)[[0, -1]]
     body = body_axes(joints[first : last + 1], rate, name)
-    sure = np.isfinite(body).all(-1).astype(np.float64)
+    sure = np.isfinite(body.sum(-1)).astype(np.float64)
     flags = ("joints recorded in space, seen here from ahead",)
     return Walk(seen_from(body), sure, rate, name, subject, world=body, flags=flags)

@@ -153,7 +153,7 @@ def read_video(path: Path, subject: str, estimator: PoseEstimator | None) -> Wal
             stream = container.streams.video[0]
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             for frame in container.decode(stream):
-                picture = frame.to_ndarray(format="rgb24")
+                picture: Picture = frame.to_ndarray(format="rgb24").astype(np.uint8)
                 points.append(estimator(picture))
                 pictures.append(person_crop(picture, points[-1]))
                 if rate and len(points) > LONGEST_S * rate:
@@ -179,4 +179,5 @@ def person_crop(picture: Picture, points: Array) -> NDArray[np.float32]:
     half = 0.6 * max(float(np.ptp(seen[:, 1])), 1.5 * float(np.ptp(seen[:, 0])), 2.0)
     box = (middle[0] - half / 1.5, middle[1] - half, middle[0] + half / 1.5, middle[1] + half)
     grey = Image.fromarray(picture).convert("L").crop(tuple(round(v) for v in box)).resize(CROP[::-1])
-    return np.asarray(grey, dtype=np.float32) / 255
+    found: NDArray[np.float32] = np.asarray(grey, dtype=np.float32) / np.float32(255)
+    return found

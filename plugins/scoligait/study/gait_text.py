@@ -22,7 +22,9 @@ from ..text.encoders import hashed
 RATE = 100 / 3
 STRIDE = 48
 SEEN_FROM_DEG = 45.0
-"""Ahead and to the left, where both sway and stride show; training sees 20 degrees more and less. Our choice."""
+"""Ahead and to the left, where both sway and stride show; training sees 20 degrees more and less. Our
+choice.
+"""
 VARIANTS = 6
 """Of each walk for training: other bodies, sides and speeds, every other one in the mirror."""
 TEXTS = 8
@@ -54,7 +56,8 @@ class GaitText:
     def clips(self, train_actor: str, seed: int) -> tuple[Clips, NDArray[np.intp], NDArray[np.intp]]:
         """Clips, those of the training actor, and the judged ones of the other.
 
-        Half of the describing people, drawn by `seed`, describe the training actor, the others the one that is
+        Half of the describing people, drawn by `seed`, describe the training actor, the others the one
+        that is
         judged: neither the walker nor the words are known. All clips of a motion have the same first text.
         """
         people = sorted({who for pairs in self.texts.values() for who, _ in pairs})

@@ -1,4 +1,6 @@
-"""Ground-reaction forces of both feet (`gait_grf`): the map branch on 100 points of stance instead of frames."""
+"""Ground-reaction forces of both feet (`gait_grf`): the map branch on 100 points of stance instead of
+frames.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def force_map(curves: Array) -> Array:
 
 
 def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
-    """The set as clips of the map branch alone, its configuration, and the flat curves of the affected foot."""
+    """The set as clips of the map branch alone, its configuration, and the flat curves of the affected
+    foot.
+    """
     path = folder / "grf.npz"
     if not path.is_file():
         raise GaitError(f"{path}: no such file; give the folder of gait_grf")

@@ -96,8 +96,8 @@ def gait_text(folder: Path) -> Study:
         (*METHODS, "majority"),
         judge,
         notes=(
-            f"124 walks of two actors, both directions pooled; classes {', '.join(CLASSES)}; one description a walk, "
-            "by people who described none of the training walks",
+            f"124 walks of two actors, both directions pooled; classes {', '.join(CLASSES)}",
+            "one description a walk, by people who described none of the training walks",
             "Spearman is within each judged actor, then averaged",
         ),
     )
@@ -161,7 +161,8 @@ def _logistic(train: Array, truth: NDArray[np.int64], test: Array) -> Array:
         from sklearn.preprocessing import StandardScaler
     except ImportError as e:
         raise GaitError(
-            "the logistic baseline needs scikit-learn; install it with pip install 'spinecore-torch[multimodal]'"
+            "the logistic baseline needs scikit-learn; install it with pip install "
+            "'spinecore-torch[multimodal]'"
         ) from e
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=1000))
     found: Array = model.fit(train, truth).predict_proba(test)

@@ -26,7 +26,9 @@ def _number(piece: str, vocabulary: int) -> int:
 
 
 def pieces(text: str) -> list[str]:
-    """Words, pairs of words and groups of 3 and 4 letters, so that inflected words of any language share some."""
+    """Words, pairs of words and groups of 3 and 4 letters, so that inflected words of any language share
+    some.
+    """
     words = re.findall(r"\w+", text.lower())
     found = [f"w:{w}" for w in words] + [f"p:{a} {b}" for a, b in itertools.pairwise(words)]
     for word in words:

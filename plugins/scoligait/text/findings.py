@@ -1,6 +1,7 @@
 """Clinical-prior text: phrases from how a walk's features lie against a reference, and from nothing else.
 
-After the paper, text is made from kinematic priors; which features, the reference and the limit of one standard
+After the paper, text is made from kinematic priors; which features, the reference and the limit of one
+standard
 deviation follow the authors' later prompt report; the side words and sentences are our choice. The reference
 comes from training subjects only, and no function here takes a label.
 """
@@ -116,8 +117,10 @@ def _spread(x: Array) -> float:
 
 
 def _swing(arm: Array) -> float:
-    """Range of the wrist about its shoulder over the clip, 5th to 95th percentile, along its main direction."""
-    seen = arm[np.isfinite(arm).all(1)]
+    """Range of the wrist about its shoulder over the clip, 5th to 95th percentile, along its main
+    direction.
+    """
+    seen: Array = arm[np.isfinite(arm).all(1)]
     if len(seen) < 8:
         return float("nan")
     seen = seen - seen.mean(0)
@@ -129,7 +132,7 @@ def _swing(arm: Array) -> float:
 def _inner(a: Array, b: Array, c: Array) -> Array:
     u, v = a - b, c - b
     cosine = (u * v).sum(1) / np.maximum(np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1), 1e-12)
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def fit_reference(values: Array, subject: Sequence[int] | NDArray[np.integer[Any
 def _nan_mean(rows: Array) -> Array:
     seen = np.isfinite(rows)
     count = seen.sum(0)
-    return np.where(count > 0, np.where(seen, rows, 0.0).sum(0) / np.maximum(count, 1), np.nan)
+    return np.asarray(np.where(count > 0, np.where(seen, rows, 0.0).sum(0) / np.maximum(count, 1), np.nan))
 
 
 class Finding(NamedTuple):

@@ -91,7 +91,7 @@ class ScoliGaitConfig:
             (self.video_frames, self.tubelet, "tubelet must divide video_frames"),
             (self.video_height, self.patch, "patch must divide video_height"),
             (self.video_width, self.patch, "patch must divide video_width"),
-            (self.frames, self.video_frames // self.tubelet, "video tokens in time must divide frames"),
+            (self.frames, self.video_frames, "video_frames must divide frames"),
         )
         patches = ((self.frames, self.map_patch, "map_patch must divide frames"),)
         for whole, part, words in (*patches, *(video if "video" in self.modalities else ())):

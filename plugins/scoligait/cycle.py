@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 CUT_OFF_HZ = 5.0
 SHORTEST_STRIDE_S = 0.6
+PROMINENCE = 0.08
+"""Of the range, below which a maximum is no contact; low, so that one near the end counts. Our choice."""
 EDGE_SLOPE = 0.15
 """Of the steepest: how flat the distance of the feet is at a contact; our choice."""
 
@@ -99,7 +101,7 @@ def steps(walk: Walk) -> Steps:
 
 def _peaks(signal: Array, distance: int) -> NDArray[np.intp]:
     """Maxima; also the last or first frame, where a recording was cut at a contact: high, and flat there."""
-    found = find_peaks(signal, distance=distance, prominence=0.25 * float(np.ptp(signal)))[0]
+    found = find_peaks(signal, distance=distance, prominence=PROMINENCE * float(np.ptp(signal)))[0]
     steep = float(np.abs(np.diff(signal)).max())
     top = 0.7 * float(np.abs(signal).max())
     slopes = signal[1] - signal[0], signal[-1] - signal[-2]

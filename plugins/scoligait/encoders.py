@@ -108,7 +108,10 @@ class VideoEncoder(nn.Module):
 
     def forward(self, pictures: Tensor, valid: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, times x cells, D) and which count; `place` (times, D)."""
-        batch, _, channels, height, width = pictures.shape
+        batch, count, channels, height, width = pictures.shape
+        # A tubelet may reach past the clip's end: pictures there are black.
+        inside = valid.view(batch, count, -1)[:, :, valid.shape[1] // count // 2]
+        pictures = pictures * inside.to(pictures.dtype)[:, :, None, None, None]
         p = self.patch
         x = pictures.reshape(batch, self.times, self.tubelet, channels, height // p, p, width // p, p)
         x = x.permute(0, 1, 4, 6, 2, 3, 5, 7).reshape(batch, self.times, self.cells, -1)

@@ -17,8 +17,8 @@ Point = tuple[float, float]
 
 SCALE = 92.0
 """SVG units a torso."""
-WIDTH, HEIGHT = 300, 392
-ORIGIN = (WIDTH / 2, 186.0)
+WIDTH, HEIGHT = 330, 392
+ORIGIN = (135.0, 186.0)
 DRAWN_AS = 2.0
 """Tilts, leans and shifts below this many spreads are drawn softly, those above in the warning colour."""
 
@@ -53,11 +53,11 @@ def walker_svg(pose: list[list[float | None]], values: dict[str, Any], z: dict[s
         parts.append(f'<line class="mark {_far(z.get("trunk_lean"))}" {_ends(pelvis, neck)}/>')
         kind, lean = _far(z.get("trunk_lean")), float(values["trunk_lean"])
         text = f"trunk {abs(lean):.1f}° {_side(lean)}"
-        parts.append(f'<text class="{kind}" x="{WIDTH / 2:.0f}" y="16" text-anchor="middle">{text}</text>')
+        parts.append(f'<text class="{kind}" x="{ORIGIN[0]:.0f}" y="16" text-anchor="middle">{text}</text>')
     left, right = at["left_shoulder"], at["right_shoulder"]
     sides = ("L", "R") if left and right and left[0] < right[0] else ("R", "L")
     parts.append(f'<text class="side" x="14" y="{HEIGHT - 8}">{sides[0]}</text>')
-    parts.append(f'<text class="side" x="{WIDTH - 24}" y="{HEIGHT - 8}">{sides[1]}</text></svg>')
+    parts.append(f'<text class="side" x="{2 * ORIGIN[0] - 24:.0f}" y="{HEIGHT - 8}">{sides[1]}</text></svg>')
     return "".join(parts)
 
 
@@ -90,12 +90,12 @@ def _tilt(p: Point, q: Point, value: float, z: float | None, label: str) -> list
     """The line through both joints, drawn out, a level one through its middle, and the angle."""
     middle = np.array([(p[0] + q[0]) / 2, (p[1] + q[1]) / 2])
     along = np.array(p) - np.array(q)
-    along = along / max(float(np.linalg.norm(along)), 1e-6) * 72
+    along = along / max(float(np.linalg.norm(along)), 1e-6) * 62
     a, b = middle - along, middle + along
     kind = _far(z)
     text = f"{label} {abs(value):.1f}°"
     low = f"{_side(value)} lower" if abs(value) >= 0.05 else "level"
-    flat = _ends((middle[0] - 72, middle[1]), (middle[0] + 72, middle[1]))
+    flat = _ends((middle[0] - 62, middle[1]), (middle[0] + 62, middle[1]))
     return [
         f'<line class="level" {flat}/>',
         f'<line class="mark {kind}" {_ends((a[0], a[1]), (b[0], b[1]))}/>',

@@ -143,7 +143,7 @@ def quality_flags(walk: Walk, minimum: float = 0.3) -> tuple[str, ...]:
     lost = [JOINTS[j].replace("_", " ") for j, s in zip(body, share, strict=True) if s < 0.5]
     if lost:
         flags.append(f"hardly seen: {', '.join(lost)}")
-    elif share.min() < 0.9:
+    elif share.min() < 0.8:
         flags.append(f"joints missing in up to {100 * (1 - share.min()):.0f} % of the frames")
     if walk.seconds < CLIP_FRAMES / RATE:
         flags.append(f"short: {walk.seconds:.1f} s")

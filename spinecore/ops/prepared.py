@@ -151,7 +151,7 @@ class PreparedRecurrence:
         """(N, C, H, W), channels-last, of x as it is."""
         core = _native.core()
         y = torch.empty_like(x)
-        size = core.recurrent_residual_conv_workspace(*x.shape, self.steps)
+        size = core.recurrent_residual_conv_workspace(*x.shape, self.steps, torch.get_num_threads())
         finite = core.recurrent_residual_conv_forward(
             x,
             self.w_in,

@@ -1,7 +1,7 @@
 """ATM-Net: text-guided segmentation of lumbar MRI (after the abstract of arXiv 2504.03476).
 
-Anatomy-aware prompts, holistic fusion and channel-wise contrast are named by the abstract; backbone, wording, sizes and
-the exact form of each part are our choice.
+Anatomy-aware prompts, holistic fusion and channel-wise contrast are named by the abstract; backbone, wording,
+sizes and the exact form of each part are our choice.
 """
 
 from __future__ import annotations

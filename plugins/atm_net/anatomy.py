@@ -1,7 +1,7 @@
 """The structures that are segmented, and the values that stand for them in published label maps.
 
-Index 0 is background everywhere. Vertebrae hold their posterior elements; the sacrum is background in the slices
-of the training set.
+Index 0 is background everywhere. Vertebrae hold their posterior elements; the sacrum is background in the
+slices of the training set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Random views of slices and their masks. Never mirrored: the order of levels and the side of the canal are anatomy."""
+"""Random views of slices and their masks. Never mirrored: the order of levels and the side of the canal are
+anatomy.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +35,25 @@ def _grid(g: torch.Generator, a: Augmentation, batch: int, height: int, width: i
     stretch = torch.exp(a.log_aspect * _uniform(g, batch))
     cos, sin, ratio = angle.cos() * scale, angle.sin() * scale, height / width
     shift_x, shift_y = a.shift * _uniform(g, batch), a.shift * _uniform(g, batch)
-    rows = [torch.stack([cos * stretch, sin * ratio, shift_x], -1), torch.stack([-sin / ratio, cos / stretch, shift_y], -1)]
+    rows = [
+        torch.stack([cos * stretch, sin * ratio, shift_x], -1),
+        torch.stack([-sin / ratio, cos / stretch, shift_y], -1),
+    ]
     return F.affine_grid(torch.stack(rows, 1), [batch, 1, height, width], align_corners=False)
 
 
 def random_view(
     images: Tensor, labels: Tensor, g: torch.Generator, a: Augmentation = Augmentation()
 ) -> tuple[Tensor, Tensor]:
-    """images (B, 1, H, W) in 0..1, labels (B, H, W) -> both moved alike; grey values changed as coils and windows do."""
+    """Images (B, 1, H, W) in 0..1 and labels (B, H, W), moved alike; grey values change as with coils and
+    windows.
+    """
     batch, _, height, width = images.shape
     grid = _grid(g, a, batch, height, width)
     moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    mask = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    mask = F.grid_sample(
+        labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
+    )
     field = F.interpolate(a.bias_field * _uniform(g, batch, 1, 4, 4), (height, width), mode="bicubic")
     gamma = torch.exp(a.log_gamma * _uniform(g, batch, 1, 1, 1))
     noise = a.noise * torch.rand(batch, 1, 1, 1, generator=g) * torch.randn(moved.shape, generator=g)

@@ -1,8 +1,10 @@
 """Channel-wise Contrastive Anatomy-Aware Enhancement (CCAE): one channel a class, compared with its prompt.
 
-The paper names class-wise, channel-level contrast; pooling, enhancement and the loss in this form are our choice:
+The paper names class-wise, channel-level contrast; pooling, enhancement and the loss in this form are our
+choice:
 
-    E = w D;   v_k = sum_xy softmax_xy(E_k) D;   u_k = |W_v v_k|, t_k = |W_t T_k|;   E_k' = E_k (1 + sigmoid(u_k t_k / tau))
+    E = w D;   v_k = sum_xy softmax_xy(E_k) D;   u_k = W_v v_k / |..|, t_k = W_t T_k / |..|
+    E_k' = E_k (1 + sigmoid(s u_k . t_k))
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from spinecore.nn import Conv2d
 
 
 class ClassEnhancement(nn.Module):
-    """(B, C, H, W) and prompts of the structures (B, K - 1, D) -> logits (B, K, H, W), u and t (B, K - 1, W)."""
+    """Features (B, C, H, W), prompts (B, K - 1, D) -> logits (B, K, H, W), u and t (B, K - 1, W)."""
 
     def __init__(self, channels: int, classes: int, width: int, contrast_width: int) -> None:
         super().__init__()
@@ -37,10 +39,10 @@ class ClassEnhancement(nn.Module):
 
 
 def contrastive_loss(u: Tensor, t: Tensor, present: Tensor, temperature: float) -> Tensor:
-    """Symmetric InfoNCE over the present structures of a batch: u, t (B, K, W) unit vectors, present (B, K) bool.
+    """Symmetric InfoNCE over the present structures of a batch: u, t (B, K, W) unit vectors, present (B, K).
 
-    Negatives are other structures, of the same image and of others; the same structure of another image is neither
-    positive nor negative. Zero where nothing is present.
+    Negatives are other structures, of the same image and of others; the same structure of another image is
+    neither positive nor negative. Zero where nothing is present.
     """
     batch, classes, _ = u.shape
     kept = present.flatten()

@@ -17,8 +17,8 @@ Mask = NDArray[np.uint8]
 def figures(found: Sequence[Mask], truth: Sequence[Mask], distances: bool = False) -> dict[str, float]:
     """Mean over slices of Dice by structure, and their mean; with `distances` also HD95 in pixels.
 
-    A structure that neither mask shows is no case; one that only one of them shows counts as 0, and as the diagonal
-    of the slice.
+    A structure that neither mask shows is no case; one that only one of them shows counts as 0, and as the
+    diagonal of the slice.
     """
     result: dict[str, float] = {}
     for index, name in enumerate(STRUCTURES, 1):

@@ -13,7 +13,7 @@ SMALL = ATMConfig(widths=(8, 8, 12, 16, 16), text_width=16, heads=2, contrast_wi
 
 
 def example_inputs() -> tuple[ATMConfig, tuple[Tensor, ...]]:
-    """A configuration that runs in milliseconds, and two slices of odd size: generic prompts and described ones."""
+    """A configuration that runs in milliseconds, two slices of odd size, generic and described prompts."""
     g = torch.Generator().manual_seed(0)
     mask = torch.zeros(45, 38, dtype=torch.uint8)
     mask[5:20, 8:20], mask[22:26, 8:20], mask[:, 25:29] = 1, 2, 3

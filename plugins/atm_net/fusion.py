@@ -1,9 +1,10 @@
 """Holistic Anatomy-aware Semantic Fusion (HASF): prompts and a feature map look at each other.
 
-    F1 = F + MHA(LN F, T, T);   T1 = T + pool(LN F by T);   g = sigmoid(W [mean F1; mean T1]);   F' = F + g (F1 - F)
+    F1 = F + MHA(LN F, T, T);   T1 = T + pool(LN F by LN T)
+    g = sigmoid(W [mean F1; mean T1]);   F' = F + g (F1 - F)
 
-The paper names the part; this form is our choice. The gate starts near 0.12, so that training starts near the backbone
-alone. Prompts query the image through `spinecore.ops.latent_attention_pool`.
+The paper names the part; this form is our choice. The gate starts near 0.12, so that training starts near the
+backbone alone. Prompts query the image through `spinecore.ops.latent_attention_pool`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class ImageQueriesText(nn.Module):
 
     def forward(self, pixels: Tensor, text: Tensor) -> Tensor:
         """What the prompts tell each pixel."""
-        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (self.query(pixels), self.key(text), self.value(text)))
+        q, k, v = (
+            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x in (self.query(pixels), self.key(text), self.value(text))
+        )
         result: Tensor = self.back(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return result
 
@@ -50,10 +54,12 @@ class TextQueriesImage(nn.Module):
 
     def forward(self, text: Tensor, pixels: Tensor) -> Tensor:
         """What each prompt finds in its image; the operator takes one set of queries a call."""
-        found = [
-            ops.latent_attention_pool(image[None], queries.contiguous(), self.wq, self.wk, self.wv, self.wo, self.heads)
-            for image, queries in zip(self.tokens(pixels), text, strict=True)
-        ]
+        projections = (self.wq, self.wk, self.wv, self.wo)
+        found: list[Tensor] = []
+        for image, queries in zip(self.tokens(pixels), text, strict=True):
+            pooled = ops.latent_attention_pool(image[None], queries.contiguous(), *projections, self.heads)
+            assert isinstance(pooled, Tensor)
+            found.append(pooled)
         return torch.cat(found)
 
 

@@ -1,4 +1,6 @@
-"""L = L_DiceFocal + L_ftc (the paper's sum; focal exponent and the classes each part counts are our choice)."""
+"""The part of L = L_DiceFocal + L_ftc that sees masks (the paper's sum; focal exponent and the classes that
+each part counts are our choice).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ FOCAL_GAMMA = 2.0
 
 
 def dice_focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Soft Dice over the structures of a batch plus focal loss over all classes: (B, K, H, W), (B, H, W) int64."""
+    """Soft Dice over the structures plus focal loss over all classes: (B, K, H, W), (B, H, W) int64."""
     logits = logits.float()
     log_p = logits.log_softmax(1)
     p = log_p.exp()

@@ -24,8 +24,8 @@ FUSED_LEVELS = (2, 3, 4)
 
 
 class ATMOutput(NamedTuple):
-    """logits (B, 4, H, W) of background, vertebrae, discs, canal; u, t (B, 3, W): class channels and prompts as
-    unit vectors, without elements where the network has no text.
+    """Logits (B, 4, H, W) of background, vertebrae, discs, canal; u, t (B, 3, W): class channels and prompts
+    as unit vectors, without elements where the network has no text.
     """
 
     logits: Tensor
@@ -51,7 +51,8 @@ class Level(nn.Sequential):
 class ATMNet(nn.Module):
     """Slices (B, C, H, W) and prompts (B, 4, LONGEST) as numbers of words -> `ATMOutput`.
 
-    Sides of any length: they are padded to multiples of 32 inside. Without prompts the generic ones are taken.
+    Sides of any length: they are padded to multiples of 32 inside. Without prompts the generic ones are
+    taken.
     """
 
     def __init__(self, config: ATMConfig) -> None:
@@ -79,11 +80,8 @@ class ATMNet(nn.Module):
         """Vectors (B, 4, width) of the global prompt and those of the structures."""
         if self.config.text == "one_hot":
             return self.one_hot.expand(batch, -1, -1)
-        if prompts is None:
-            vectors: Tensor = self.text(self.generic[None])
-            return vectors.expand(batch, -1, -1)
-        vectors = self.text(prompts)
-        return vectors
+        vectors: Tensor = self.text(self.generic[None] if prompts is None else prompts)
+        return vectors.expand(batch, -1, -1)
 
     def forward(self, x: Tensor, prompts: Tensor | None = None) -> ATMOutput:
         """Logits at the size of x."""
@@ -108,7 +106,9 @@ class ATMNet(nn.Module):
 
     def _check(self, x: Tensor, prompts: Tensor | None) -> None:
         if x.dim() != 4 or x.shape[1] != self.config.in_channels or min(x.shape[2:]) < 1:
-            raise ValueError(f"ATMNet: input has shape {tuple(x.shape)}; give (B, {self.config.in_channels}, H, W)")
+            raise ValueError(
+                f"ATMNet: input has shape {tuple(x.shape)}; give (B, {self.config.in_channels}, H, W)"
+            )
         expected = (len(x), 1 + len(STRUCTURES), LONGEST)
         if prompts is not None and tuple(prompts.shape) != expected:
             raise ValueError(f"ATMNet: prompts have shape {tuple(prompts.shape)}; give {expected}, or None")

@@ -1,8 +1,9 @@
 """Anatomy-aware text prompts (ATPG): one sentence on the whole image, one on every structure.
 
-That prompts come in two views is the paper's; wording, sizes and the rule for use at test time are our choice.
-`generic` prompts say nothing of the image at hand. `described` ones are read off a mask: a first segmentation at test
-time, the annotation in training (and in `oracle` mode, an upper bound that is never a headline).
+That prompts come in two views is the paper's; wording, sizes and the rule for use at test time are our
+choice. `generic` prompts say nothing of the image at hand. `described` ones are read off a mask: a first
+segmentation at test time, the annotation in training, and in `oracle` mode, an upper bound that is never a
+headline.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def _describe(structure: NDArray[np.bool_]) -> tuple[str, str]:
     count = int((areas >= SMALLEST_PART * structure.size).sum()) if structure.size else 0
     if not count:
         return _COUNTS[0], ""
-    row, column = (float(index.mean()) / size for index, size in zip(np.nonzero(structure), structure.shape, strict=True))
+    row, column = (
+        float(index.mean()) / size for index, size in zip(np.nonzero(structure), structure.shape, strict=True)
+    )
     size = next(name for limit, name in reversed(_SIZES) if share >= limit)
     place = f"{_ROWS[min(int(3 * row), 2)]} {_COLUMNS[min(int(3 * column), 2)]}"
     return _COUNTS[min(count, len(_COUNTS) - 1)], f"in the {place} part of {size} size"

@@ -42,4 +42,4 @@ class Segmenter:
 
     def segment(self, pixels: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class indices (H, W)."""
-        return self.probabilities(pixels).argmax(0).astype(np.uint8)
+        return np.asarray(self.probabilities(pixels).argmax(0), dtype=np.uint8)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Grey values (..., H, W) with their 1st and 99th percentile at -1 and 1 and nothing beyond 3: scanners have no
-    unit, and a bright vessel must not darken the spine.
+    """Grey values (..., H, W) with their 1st and 99th percentile at -1 and 1 and nothing beyond 3.
+
+    Scanners have no unit, and a bright vessel must not darken the spine.
     """
     flat = x.flatten(-2)
     low, high = (torch.quantile(flat[..., ::7], q, dim=-1)[..., None, None] for q in (0.01, 0.99))

@@ -1,4 +1,6 @@
-"""The slices of SPIDER (van der Graaf 2024) as PNG: `images/P_t2_SPACE_sliceNN.png` of patient P, masks beside them."""
+"""The slices of SPIDER (van der Graaf 2024) as PNG: `images/P_t2_SPACE_sliceNN.png` of patient P, masks of
+the same names in `masks/`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from spinecore.io.errors import UsageError
-
 from .anatomy import SPIDER_SLICES
+from .errors import SliceError
 
 VALIDATION_SHARE = 0.26
 """Of the patients: 8 of 31, in the order of a hash of their number."""
@@ -39,9 +40,9 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.asarray(image.convert("L"), dtype=np.uint8)
     except FileNotFoundError:
-        raise UsageError(f"{path}: is missing; masks are named like their images") from None
+        raise SliceError(f"{path}: is missing; masks are named like their images") from None
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as e:
-        raise UsageError(f"{path}: not a readable picture ({e}); copy it again or leave it out") from e
+        raise SliceError(f"{path}: not a readable picture ({e}); copy it again or leave it out") from e
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -54,7 +55,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     if (mask == 255).any():
         odd = sorted({int(v) for v in values[mask == 255]})
         known = ", ".join(str(v) for v in SPIDER_SLICES)
-        raise UsageError(f"{path}: holds grey values {odd[:5]}; a mask has only {known}")
+        raise SliceError(f"{path}: holds grey values {odd[:5]}; a mask has only {known}")
     return mask
 
 
@@ -62,12 +63,12 @@ def load_slices(folder: Path) -> Slices:
     """All slices of a folder with images/ and masks/."""
     paths = sorted((folder / "images").glob("*.png"))
     if not paths:
-        raise UsageError(f"{folder / 'images'}: no PNG slices there; give a folder with images/ and masks/")
+        raise SliceError(f"{folder / 'images'}: no PNG slices there; give a folder with images/ and masks/")
     images, masks = [], []
     for path in paths:
         image, mask = read_grey(path), read_mask(folder / "masks" / path.name)
         if image.shape != mask.shape:
-            raise UsageError(f"{path}: is {image.shape}, its mask {mask.shape}; both must have one size")
+            raise SliceError(f"{path}: is {image.shape}, its mask {mask.shape}; both must have one size")
         images.append(image)
         masks.append(mask)
     names = tuple(path.stem for path in paths)
@@ -75,9 +76,9 @@ def load_slices(folder: Path) -> Slices:
 
 
 def split_patients(patients: Sequence[str], share: float = VALIDATION_SHARE) -> tuple[list[str], list[str]]:
-    """Training and validation patients: always the same for the same patient, whoever else is there decides the cut."""
+    """Training and validation patients, in the order of a hash of their names."""
     distinct = sorted(set(patients), key=lambda name: hashlib.sha256(f"spider {name}".encode()).hexdigest())
     held = round(share * len(distinct))
     if not 0 < held < len(distinct):
-        raise UsageError(f"{len(distinct)} patients cannot be split; at least 2 to 4 are needed")
+        raise SliceError(f"{len(distinct)} patients cannot be split; at least 2 to 4 are needed")
     return distinct[held:], distinct[:held]

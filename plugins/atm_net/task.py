@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from spinecore.io.errors import UsageError
 from spinecore.weights import write_card
 
 from .augment import random_view
 from .config import ATMConfig
 from .contrast import contrastive_loss
+from .errors import SliceError
 from .evaluation import figures
 from .loss import dice_focal, present_structures
 from .network import ATMNet
@@ -37,22 +37,29 @@ class SliceTask:
     """Trains ATM-Net on a folder of slices; a share of the patients validates."""
 
     def __init__(
-        self, data: Path, *, config: dict[str, Any] | None = None, batch: int = 4, seed: int = 1, every: int = 3
+        self,
+        data: Path,
+        *,
+        config: dict[str, Any] | None = None,
+        batch: int = 4,
+        seed: int = 1,
+        every: int = 3,
     ) -> None:
         try:
             self.config = ATMConfig(**(config or {}))
         except (TypeError, ValueError) as e:
-            raise UsageError(f"configuration: {e}") from e
+            raise SliceError(f"configuration: {e}") from e
         self.slices = load_slices(data)
-        self.size = tuple(max(side) for side in zip(*(image.shape for image in self.slices.images), strict=True))
+        self.size = tuple(
+            max(side) for side in zip(*(image.shape for image in self.slices.images), strict=True)
+        )
         self.training, self.held = split_patients(self.slices.patients)
         self.train = np.array(self.slices.of(self.training))
         self.validation = self.slices.of(self.held)[::every]
         if len(self.train) < batch:
-            raise UsageError(f"{data}: {len(self.train)} training slices, fewer than one batch of {batch}")
+            raise SliceError(f"{data}: {len(self.train)} training slices, fewer than one batch of {batch}")
         self.batch, self.seed = batch, seed
         self.steps_per_epoch = len(self.train) // batch
-        self._described: dict[int, Tensor] = {}
 
     def build(self) -> ATMNet:
         """A freshly initialised model."""
@@ -74,7 +81,9 @@ class SliceTask:
         parts = {"dice_focal": float(segmentation.detach())}
         if self.config.text == "none":
             return segmentation, parts
-        ftc = contrastive_loss(out.u, out.t, present_structures(labels, out.logits.shape[1]), self.config.temperature)
+        ftc = contrastive_loss(
+            out.u, out.t, present_structures(labels, out.logits.shape[1]), self.config.temperature
+        )
         return segmentation + ftc, {**parts, "ftc": float(ftc.detach())}
 
     def _stacked(self, arrays: Sequence[NDArray[np.uint8]], chosen: NDArray[np.int64]) -> Tensor:
@@ -91,7 +100,10 @@ class SliceTask:
             return None
         plain = torch.rand(len(labels), generator=g) < GENERIC_SHARE
         return torch.stack(
-            [tokens(generic() if p else described(mask.numpy())) for p, mask in zip(plain.tolist(), labels, strict=True)]
+            [
+                tokens(generic() if p else described(mask.numpy()))
+                for p, mask in zip(plain.tolist(), labels, strict=True)
+            ]
         )
 
     def validate(self, model: ATMNet) -> dict[str, float]:

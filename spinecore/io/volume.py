@@ -1,8 +1,8 @@
 """Sagittal slices from pictures, NIfTI, MHA and DICOM series, and masks back in the geometry they came from.
 
 Inside, slices lie as radiologists read them: front to the left, head up, one behind the other. Volumes are
-turned there by exchanging and flipping axes alone, never resampled: a mask goes back voxel by voxel, oblique or
-not.
+turned there by exchanging and flipping axes alone, never resampled: a mask goes back voxel by voxel, also to
+an oblique volume.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ class ScoliGaitConfig:
         map_cells: standardise every cell (frame, column) instead of columns; for curves of normalised time.
         video_frames, video_height, video_width, video_channels: pictures of a clip.
         tubelet: pictures a token; patch: its side in pixels (16 in the authors' later code).
+        pictures: "skeleton" (drawn from joints, 3 channels) or "recorded" (frames or silhouettes of the
+            recording, 1 channel).
         text: "hashed" (token numbers of the built-in encoder) or "embedding" (vectors of a sentence encoder).
         vocabulary: hashed tokens; text_length: tokens a text; text_width: of the vectors (384 for MiniLM).
         dropout: in the transformers; head_dropout: before the last layer.
@@ -61,6 +63,7 @@ class ScoliGaitConfig:
     video_channels: int = 3
     tubelet: int = 2
     patch: int = 16
+    pictures: str = "skeleton"
     text: str = "hashed"
     vocabulary: int = 4096
     text_length: int = 96
@@ -83,6 +86,8 @@ class ScoliGaitConfig:
             raise ValueError(f"ScoliGaitConfig: fusion is {self.fusion!r}; use one of {', '.join(FUSIONS)}")
         if self.text not in ("hashed", "embedding"):
             raise ValueError(f"ScoliGaitConfig: text is {self.text!r}; use 'hashed' or 'embedding'")
+        if self.pictures not in ("skeleton", "recorded"):
+            raise ValueError(f"ScoliGaitConfig: pictures is {self.pictures!r}; use 'skeleton' or 'recorded'")
         if self.outcomes < 2:
             raise ValueError(f"ScoliGaitConfig: outcomes is {self.outcomes}; use 2 or more")
         if self.width % self.heads:

@@ -19,6 +19,7 @@ from .readers.video import OnnxPose, PoseEstimator
 from .recordings import write_simulated
 from .samples import clip_arrays
 from .screening import screen_walk, summary
+from .text.encoders import text_encoder
 from .text.findings import MEASURES, Reference, findings
 
 THRESHOLD = 0.5
@@ -44,6 +45,8 @@ class GaitReader:
         self.model, self.card, self.rate = model.eval(), card, rate
         self.reference = Reference.from_dict(card["reference"])
         self.threshold = threshold if threshold is not None else float(card.get("threshold", THRESHOLD))
+        folder = card.get("sentence_encoder")
+        self.encode = text_encoder(model.config, None if folder is None else Path(folder))
         self.estimator: PoseEstimator | None = None if pose_model is None else OnnxPose(pose_model)
 
     def find(self, paths: Sequence[Path], exclude: Path | None = None) -> list[Recording]:
@@ -67,7 +70,7 @@ class GaitReader:
         walks = read_recording(recording.path, recording.subject, rate=self.rate, estimator=self.estimator)
         for number, walk in enumerate(walks, start=1):
             try:
-                records = screen_walk(walk, self.model, self.reference)
+                records = screen_walk(walk, self.model, self.reference, self.encode)
             except GaitError as error:
                 known = str(error).startswith(walk.name)
                 raise GaitError(f"{recording.path}: {error}" if not known else str(error)) from error

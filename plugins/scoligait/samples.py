@@ -74,10 +74,10 @@ class Clips:
         return self.present[:, at], self.valid, *(every[m]() for m in config.modalities)
 
 
-def clip_arrays(walk: Walk, config: ScoliGaitConfig, pictures: str = "skeleton") -> dict[str, NDArray[Any]]:
-    """Map (T, 238), video (F, C, H, W) uint8 and valid (T,) of one clip; shorter ones are padded.
+def clip_arrays(walk: Walk, config: ScoliGaitConfig) -> dict[str, NDArray[Any]]:
+    """Map (T, 238), video (F, C, H, W) uint8, valid (T,) and present (3,) of one clip; a short one is padded.
 
-    `pictures` is "skeleton" or "recorded".
+    A recording without the pictures that `config` asks for has no video; a text is always there.
     """
     count = len(walk.joints)
     if count > config.frames:
@@ -86,9 +86,18 @@ def clip_arrays(walk: Walk, config: ScoliGaitConfig, pictures: str = "skeleton")
     values[:count] = knowledge_map(walk.joints, walk.confidence).values
     valid = np.zeros(config.frames, dtype=bool)
     valid[:count] = True
-    draw = {"skeleton": skeleton_maps, "recorded": recorded_pictures}[pictures]
-    video = draw(walk, config.frames, config.video_frames, config.video_height, config.video_width)
-    return {"map": values, "video": (255 * video + 0.5).astype(np.uint8), "valid": valid}
+    draw = {"skeleton": skeleton_maps, "recorded": recorded_pictures}[config.pictures]
+    size = (config.video_frames, config.video_height, config.video_width)
+    there = config.pictures == "skeleton" or walk.pictures is not None
+    video = (
+        draw(walk, config.frames, *size) if there else np.zeros((size[0], config.video_channels, *size[1:]))
+    )
+    return {
+        "map": values,
+        "video": (255 * video + 0.5).astype(np.uint8),
+        "valid": valid,
+        "present": np.array([True, there, True]),
+    }
 
 
 def stack_clips(
@@ -99,7 +108,6 @@ def stack_clips(
     severity: Sequence[float] | None = None,
     subject: Sequence[int] | None = None,
     walk: Sequence[int] | None = None,
-    present: NDArray[np.bool_] | None = None,
     names: Sequence[str] = (),
 ) -> Clips:
     """Clips from `clip_arrays` and texts (N, P, L); what is unknown is -1 or NaN, subjects default to 0."""
@@ -113,7 +121,7 @@ def stack_clips(
         video=torch.from_numpy(np.stack([a["video"] for a in arrays])),
         text=torch.from_numpy(text),
         valid=torch.from_numpy(np.stack([a["valid"] for a in arrays])),
-        present=torch.ones(count, 3, dtype=torch.bool) if present is None else torch.from_numpy(present),
+        present=torch.from_numpy(np.stack([a["present"] for a in arrays])),
         outcome=column(outcome, -1, torch.long),
         severity=column(severity, float("nan"), torch.float32),
         subject=column(subject, 0, torch.long),

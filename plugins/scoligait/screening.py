@@ -15,7 +15,7 @@ from .kinematics import COLUMNS
 from .network import ScoliGait
 from .pose import Walk, clips, quality_flags
 from .samples import Clips, clip_arrays, stack_clips
-from .text.encoders import hashed
+from .text.encoders import Encode
 from .text.findings import MEASURES, Reference, findings, measures, running_torso, sentence
 
 Array = NDArray[np.float64]
@@ -28,14 +28,18 @@ FAR = 6.0
 """Spreads from the reference beyond which a walk is unlike those the model knows."""
 
 
-def clip_inputs(walks: list[Walk], model: ScoliGait, reference: Reference) -> tuple[Clips, list[Any]]:
+def clip_inputs(
+    walks: list[Walk], model: ScoliGait, reference: Reference, encode: Encode
+) -> tuple[Clips, list[Any]]:
     """Clips as the model takes them, each with the text of its own findings, and those findings."""
     found = [findings(measures(w), reference) for w in walks]
-    tokens = hashed([sentence(f) for f in found], model.config.vocabulary, model.config.text_length)
+    tokens = encode([sentence(f) for f in found])
     return stack_clips([clip_arrays(w, model.config) for w in walks], tokens[:, None]), found
 
 
-def screen_clip(clip: Walk, model: ScoliGait, reference: Reference, seed: int) -> dict[str, Any]:
+def screen_clip(
+    clip: Walk, model: ScoliGait, reference: Reference, encode: Encode, seed: int
+) -> dict[str, Any]:
     """JSON-ready record of one clip.
 
     `repeats` are the probabilities of "positive" of the clip and of copies whose every joint is moved by a
@@ -46,7 +50,7 @@ def screen_clip(clip: Walk, model: ScoliGait, reference: Reference, seed: int) -
     shaken = [
         replace(clip, joints=clip.joints + draw.normal(0, spread, clip.joints.shape)) for _ in range(REPEATS)
     ]
-    batch, found = clip_inputs([clip, *shaken], model, reference)
+    batch, found = clip_inputs([clip, *shaken], model, reference, encode)
     inputs = batch.inputs(model.config)
     with torch.no_grad():
         out = model(*inputs)
@@ -79,11 +83,11 @@ def screen_clip(clip: Walk, model: ScoliGait, reference: Reference, seed: int) -
     }
 
 
-def screen_walk(walk: Walk, model: ScoliGait, reference: Reference) -> list[dict[str, Any]]:
+def screen_walk(walk: Walk, model: ScoliGait, reference: Reference, encode: Encode) -> list[dict[str, Any]]:
     """Records of the clips of a walk, in time."""
     found = []
     for number, clip in enumerate(clips(walk, model.config.frames)):
-        record = screen_clip(clip, model, reference, number)
+        record = screen_clip(clip, model, reference, encode, number)
         found.append({"subject": walk.subject, "walk": walk.name, "clip": number + 1, **record})
     return found
 

@@ -24,7 +24,7 @@ from .network import ScoliGait
 from .pose import mirrored
 from .recordings import SIMULATED_SUBJECTS, Labelled, as_columns, labelled, simulated
 from .samples import Clips, check_split, clip_arrays, split_subjects, stack_clips
-from .text.encoders import hashed
+from .text.encoders import Encode, text_encoder
 from .text.findings import Reference, findings, fit_reference, measures, sentence
 
 HELD_SHARE = 0.2
@@ -55,18 +55,20 @@ class GaitTask:
         seed: int = 1,
     ) -> None:
         fields = dict(config or {})
+        folder = fields.pop("sentence_encoder", None)
         subjects = int(fields.pop("simulated_subjects", SIMULATED_SUBJECTS))
         try:
             self.config = ScoliGaitConfig(**{"map_patch": 4, **fields})
         except (TypeError, ValueError) as e:
             raise GaitError(f"configuration: {e}") from e
-        if self.config.text != "hashed" or self.config.outcomes != 2:
-            raise GaitError(
-                "training takes text='hashed' and outcomes=2; other heads are for studies in Python"
-            )
+        self.sentences = None if folder is None else Path(folder)
+        if self.config.outcomes != 2:
+            raise GaitError(f"outcomes is {self.config.outcomes}; training has 2, negative and positive")
         data, self.record = _load(source, subjects, seed)
         self.seed = seed
-        self.clips, self.reference, self.train, self.held, self.columns = _prepare(data, self.config, seed)
+        self.clips, self.reference, self.train, self.held, self.columns = _prepare(
+            data, self.config, seed, text_encoder(self.config, self.sentences)
+        )
         check_split(self.clips.subject, self.train, self.held)
         self.batch = min(batch, len(self.train))
         self.steps_per_epoch = max(1, len(self.train) // self.batch)
@@ -127,6 +129,7 @@ class GaitTask:
             "model": "scoligait",
             "source": self.record,
             "config": self.config.as_dict(),
+            "sentence_encoder": None if self.sentences is None else str(self.sentences),
             "seed": self.seed,
             "batch": self.batch,
             "training_clips": len(self.train),
@@ -148,7 +151,7 @@ def _load(source: dict[str, Path | str | None], subjects: int, seed: int) -> tup
 
 
 def _prepare(
-    data: Labelled, config: ScoliGaitConfig, seed: int
+    data: Labelled, config: ScoliGaitConfig, seed: int, encode: Encode
 ) -> tuple[Clips, Reference, Any, Any, dict[str, Any]]:
     """Clips and their mirror images, the reference, training and held-out places."""
     count = len(data.clips)
@@ -162,7 +165,7 @@ def _prepare(
     reference = fit_reference(values[healthy], subject.numpy()[healthy])
     both = [*data.clips, *(mirrored(c) for c in data.clips)]
     words = [sentence(findings(measures(c), reference)) for c in both]
-    tokens = hashed(words, config.vocabulary, config.text_length)[:, None]
+    tokens = encode(words)[:, None]
     clips = stack_clips(
         [clip_arrays(c, config) for c in both],
         tokens,

@@ -62,14 +62,17 @@ def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
         map_patch=4,
         map_cells=True,
     )
-    nothing = np.zeros((1, 1, 1, 1), dtype=np.uint8)
-    arrays = [{"map": v, "video": nothing, "valid": np.ones(points, dtype=bool)} for v in values]
+    same = {
+        "video": np.zeros((1, 1, 1, 1), dtype=np.uint8),
+        "valid": np.ones(points, dtype=bool),
+        "present": np.array([True, False, False]),
+    }
+    arrays = [{"map": v, **same} for v in values]
     found = stack_clips(
         arrays,
         np.zeros((count, 1, 1), dtype=np.int64),
         outcome=label.tolist(),
         subject=subject.tolist(),
         walk=np.unique(subject, return_inverse=True)[1].tolist(),
-        present=np.tile([True, False, False], (count, 1)),
     )
     return found, config, curves[:, :3].reshape(count, -1)

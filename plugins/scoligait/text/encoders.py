@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..config import ScoliGaitConfig
 from ..errors import GaitError
 
 LETTERS = (3, 4)
+Encode = Callable[[Sequence[str]], NDArray[Any]]
 
 
 @lru_cache(maxsize=100_000)
@@ -84,3 +86,21 @@ class SentenceEncoder:
             mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             found: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=-1).numpy()
         return found
+
+
+def text_encoder(config: ScoliGaitConfig, folder: Path | None) -> Encode:
+    """Texts to what the model's text branch takes: the built-in tokens, or vectors by the model in `folder`.
+
+    Raises:
+        GaitError: a model trained on vectors without its folder, or one of another width.
+
+    """
+    if config.text == "hashed":
+        return lambda texts: hashed(texts, config.vocabulary, config.text_length)
+    if folder is None:
+        raise GaitError("this model reads sentence vectors; give the sentence encoder's folder")
+    encoder = SentenceEncoder(folder)
+    width = encoder(["width"]).shape[1]
+    if width != config.text_width:
+        raise GaitError(f"{folder}: gives vectors of {width} numbers; the model takes {config.text_width}")
+    return encoder

@@ -60,7 +60,8 @@ def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
         frames=points,
         columns=columns,
         map_patch=4,
-        map_cells=True,
+        dropout=0.2,
+        map_noise=0.3,
     )
     same = {
         "video": np.zeros((1, 1, 1, 1), dtype=np.uint8),

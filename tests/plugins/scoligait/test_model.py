@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,10 @@ from spinecore.plugins.scoligait import SPEC
 from spinecore.plugins.scoligait.config import FUSIONS, MODALITIES, ScoliGaitConfig
 from spinecore.plugins.scoligait.example import example_inputs
 from spinecore.plugins.scoligait.network import ScoliGait
+from spinecore.plugins.scoligait.pictures import skeleton_maps
+from spinecore.plugins.scoligait.pose import mirrored
+from spinecore.plugins.scoligait.samples import clip_arrays
+from spinecore.plugins.scoligait.simulator import Camera, Walker, simulate
 from spinecore.testing import check_plugin
 
 PARTS = [p for n in (1, 2, 3) for p in combinations(MODALITIES, n)]
@@ -125,3 +130,31 @@ def test_columns_are_standardised_by_what_was_seen() -> None:
 def test_wrong_configurations_say_why(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ScoliGaitConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_recorded_pictures_or_none() -> None:
+    """A recording without frames has no video for a model that reads frames."""
+    walk = simulate(Walker(0.2), Camera(), np.random.default_rng(0), frames=60)
+    config = ScoliGaitConfig(pictures="recorded", video_channels=1)
+    assert clip_arrays(walk, config)["present"].tolist() == [True, False, True]
+    frames = np.tile(np.linspace(0, 1, 60, dtype=np.float32)[:, None, None], (1, 96, 64))
+    found = clip_arrays(replace(walk, pictures=frames), config)
+    assert found["present"].all()
+    assert found["video"].shape == (16, 1, 48, 32)
+    shown = found["video"][:, 0, 24, 16] / 255
+    slots = ((np.arange(16) + 0.5) * 6).astype(int)
+    np.testing.assert_allclose(shown[slots < 60], frames[slots[slots < 60], 0, 0], atol=0.01)
+    assert (shown[slots >= 60] == 0).all()
+
+
+def test_skeleton_pictures_tell_the_sides() -> None:
+    """Left bones lie in the first channel, on the picture's right of a walker who comes nearer."""
+    walk = simulate(Walker(0.0), Camera(noise=0, dropout=0), np.random.default_rng(0))
+    pictures = skeleton_maps(walk, 96, 16, 48, 32)
+    assert pictures.shape == (16, 3, 48, 32)
+    columns = np.arange(32)
+    left, right = ((pictures[:, c] * columns).sum() / pictures[:, c].sum() for c in (0, 1))
+    assert left > 18
+    assert right < 13
+    turned = skeleton_maps(mirrored(walk), 96, 16, 48, 32)
+    np.testing.assert_allclose(turned[:, [1, 0, 2], :, ::-1], pictures, atol=1e-5)

@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from spinecore.metrics import macro_f1
+
 from ..config import MODALITIES, ScoliGaitConfig
 from ..errors import GaitError
-from ..evaluation import class_figures
+from ..evaluation import class_figures, clustered_interval
 from ..fitting import FitOptions, by_walk, fit, probabilities
 from ..network import ScoliGait
 from ..samples import check_split, subject_folds
@@ -132,8 +134,11 @@ def forces(folder: Path) -> Study:
         at = np.concatenate([test for _, test in parts])
         p, t = np.concatenate(score), truth[at]
         mean, first = by_walk(p, clips.walk.numpy()[at])
+        who = clips.subject.numpy()[at]
+        _, low, high = clustered_interval(lambda rows: macro_f1(t[rows], p[rows].argmax(1)), who, repeats=300)
+        limits = {"macro F1, 2.5 % over subjects": low, "97.5 %": high}
         person = {f"{k}, mean of a subject's trials": v for k, v in class_figures(t[first], mean).items()}
-        return {method: {**class_figures(t, p), **person}}
+        return {method: {**class_figures(t, p), **limits, **person}}
 
     return Study(
         "gait_grf: healthy, hip, knee or ankle from ground-reaction forces",

@@ -74,5 +74,7 @@ PYBIND11_MODULE(_core, module) {
   bind_machine_peak(module);
 #if defined(SPINECORE_WITH_CUDA)
   bind_cuda_scse_gate(module);
+  bind_cuda_covariance_decorrelation(module);
+  bind_cuda_cross_decorrelation(module);
 #endif
 }

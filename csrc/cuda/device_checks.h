@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "spinecore/cuda/scse_gate.h"
+#include "spinecore/cuda/element.h"
 #include "spinecore/entry_checks.h"
 
 namespace spinecore::cuda {

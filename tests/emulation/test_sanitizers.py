@@ -18,7 +18,7 @@ SYNCHRONISATION = re.compile(r"__syncthreads\(\)|__threadfence\(\)|__syncwarp\("
 
 @cache
 def program(operator: str, sanitizer: str) -> Path:
-    inputs = [CUDA / f"{operator}.cu", sources.HERE / f"drivers/{operator}.cpp"]
+    inputs = [*sources.kernel_sources(operator), sources.HERE / f"drivers/{operator}.cpp"]
     objects = [sources.compiled(path, sanitizer=sanitizer) for path in inputs]
     return sources.linked(f"{operator}_{sanitizer}", objects, sanitizer=sanitizer)
 
@@ -37,7 +37,7 @@ def run(
 
 def sites(operator: str) -> list[str]:
     """file:line of every barrier and fence that the operator's source includes."""
-    found, todo = [], [CUDA / f"{operator}.cu"]
+    found, todo = [], sources.kernel_sources(operator)
     seen = set(todo)
     while todo:
         path = todo.pop()

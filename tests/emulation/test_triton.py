@@ -72,3 +72,36 @@ def test_what_triton_compiles_for_sm_80(
         return kernels.backward(x, dy, w1, b1, w2, *others)
 
     oracle.assert_close(oracle.make_case(shape, 6, mode, channels_last, dtype), kernels.forward, backward)
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "dtype", "masked"),
+    [
+        (70, 66, torch.float32, True),
+        pytest.param(20, 130, torch.bfloat16, False, marks=pytest.mark.gpu_less),
+        pytest.param(130, 65, torch.float16, True, marks=pytest.mark.gpu_less),
+        pytest.param(30, 64, torch.float32, False, marks=pytest.mark.gpu_less),
+    ],
+)
+def test_the_covariance_penalty_for_sm_80(
+    rows: int,
+    width: int,
+    dtype: torch.dtype,
+    masked: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    nan_memory: None,
+) -> None:
+    from emulation import covariance_oracle, triton_ptx
+
+    from spinecore.kernels import _launch
+    from spinecore.kernels import covariance_decorrelation as kernels
+
+    def weights(mask: torch.Tensor | None) -> torch.Tensor | None:
+        return None if mask is None else mask.float()
+
+    monkeypatch.setattr(_launch, "launch", triton_ptx.launch)
+    covariance_oracle.assert_close(
+        covariance_oracle.make_case(rows, width, dtype, masked, mean=1.0),
+        lambda z, mask, *rest: kernels.forward(z, weights(mask), *rest),
+        lambda z, mask, *rest: kernels.backward(z, weights(mask), *rest),
+    )

@@ -76,5 +76,7 @@ PYBIND11_MODULE(_core, module) {
   bind_cuda_scse_gate(module);
   bind_cuda_covariance_decorrelation(module);
   bind_cuda_cross_decorrelation(module);
+  bind_cuda_latent_pool(module);
+  bind_cuda_dictionary_pool(module);
 #endif
 }

@@ -41,8 +41,9 @@ __device__ __forceinline__ void load_four(const Factor& f, int row, int column, 
 #pragma unroll
   for (int e = 0; e < 4; ++e) values[e] = 0.0f;
   if (row >= f.rows || column >= f.columns) return;
-  const float weight = f.weights != nullptr ? f.weights[row] : 1.0f;
+  float weight = f.weights != nullptr ? f.weights[row] : 1.0f;
   if (weight == 0.0f) return;
+  if (f.mask_only) weight = 1.0f;
   const T* from = static_cast<const T*>(f.data) + static_cast<int64_t>(row) * f.columns + column;
   float mean[4] = {}, low[4] = {};
   if (f.vectors) {  // then the columns are a multiple of four
@@ -67,6 +68,14 @@ __device__ __forceinline__ void load_four(const Factor& f, int row, int column, 
     values[e] = ((values[e] - mean[e]) - low[e]) * weight;
     if (f.without_diagonal && row == column + e) values[e] = 0.0f;
   }
+}
+
+// The factor of one of several samples that follow one another.
+template <class T>
+__device__ __forceinline__ Factor of_sample(Factor f, int64_t sample) {
+  f.data = static_cast<const T*>(f.data) + sample * f.rows * f.columns;
+  if (f.weights != nullptr) f.weights += sample * f.rows;
+  return f;
 }
 
 // Four elements of a row-major matrix; those beyond its columns are left out.

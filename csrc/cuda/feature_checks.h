@@ -25,6 +25,14 @@ inline Status check_device_features(const char* op, const TensorView& view, int6
   return {};
 }
 
+// (B, N, D) of float32, bfloat16 or float16, without gaps.
+inline Status check_tokens(const char* op, const TensorView& view, std::initializer_list<int64_t> shape) {
+  Status status = check_here(op, view);
+  TensorView same = as_if_on_cpu(view);
+  if (is_float16(view) || view.dtype == DType::bfloat16) same.dtype = DType::float32;
+  return status.ok() ? check_float32(op, same, shape) : status;
+}
+
 inline Status check_same_element(const char* op, const TensorView& view, const TensorView& model) {
   if (element_of(view) == element_of(model)) return {};
   return Status::wrong_type(argument(op, view) + "is not of the dtype of '" + model.name + "'");

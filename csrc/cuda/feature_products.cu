@@ -44,7 +44,7 @@ Factor centred_factor(const void* data, int rows, int columns, Element element, 
                       const float* mean_low, const float* weights) {
   const bool vectors = fours(data, columns, element) && fours(mean, columns, Element::float32) &&
                        fours(mean_low, columns, Element::float32);
-  return {data, rows, columns, element, mean, mean_low, weights, vectors, false};
+  return {data, rows, columns, element, mean, mean_low, weights, vectors, false, false};
 }
 
 cudaError_t multiply(const Side& left, const Side& right, const ProductPlan& plan, const Outcome& outcome, bool keep,

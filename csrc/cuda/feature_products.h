@@ -24,6 +24,7 @@ struct Factor {
   const float *mean, *mean_low, *weights;
   bool vectors;           // four elements may be read at once
   bool without_diagonal;  // it counts as zero
+  bool mask_only;         // weights other than zero count as one
 };
 
 // Whether four elements of these rows may be read or written at once.
@@ -41,7 +42,7 @@ struct Side {
 
 // What becomes of the product. Kept: result = product / *divisor (1 where null), in both halves where it is symmetric,
 // and a sum of squares (of products with `partner` where there is one) for every tile. Else a gradient: result =
-// product * *scale + centred * column.
+// product * *scale (1 where null) + centred * column.
 struct Outcome {
   void* result;
   Element element;  // of the result

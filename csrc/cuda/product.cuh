@@ -11,11 +11,14 @@ inline constexpr int product_threads = 128, product_pitch = product_tile + 4;
 inline constexpr int product_loads = product_tile * product_step / 4 / product_threads;  // fours of a thread
 
 using StagedTile = float[product_step][product_pitch];
+struct ProductBuffers {
+  alignas(16) StagedTile left[2], right[2];  // four floats are read at once
+};
 
 // A thread's share of a tile of one factor, in registers. The tile begins at column `at` of the result's side and at
 // `depth` under the sum; what lies at `end` or beyond counts as zero.
-template <class T, bool along>
-__device__ __forceinline__ void fetch(const Factor& f, int at, int depth, int end, float (&values)[product_loads][4]) {
+template <class T, bool along, class F>
+__device__ __forceinline__ void fetch(const F& f, int at, int depth, int end, float (&values)[product_loads][4]) {
 #pragma unroll
   for (int i = 0; i < product_loads; ++i) {
     const int item = static_cast<int>(threadIdx.x) + i * product_threads;
@@ -48,17 +51,16 @@ __device__ __forceinline__ void stage(const float (&values)[product_loads][4], S
 __device__ __forceinline__ int own_row() { return static_cast<int>(threadIdx.x) / 16 * 8; }
 __device__ __forceinline__ int own_column() { return static_cast<int>(threadIdx.x) % 16 * 4; }
 
-// sums += left^T right over [depth, end).
-template <class L, bool left_along, class R, bool right_along>
-__device__ __forceinline__ void multiply_tile(const Factor& left, const Factor& right, int row, int column, int depth,
-                                              int end, float (&sums)[8][4]) {
-  __shared__ __align__(16) StagedTile a[2], b[2];  // read four floats at once
+// sums += left^T right over [depth, end). A factor is what load_four knows.
+template <class L, bool left_along, class R, bool right_along, class Left, class Right>
+__device__ __forceinline__ void multiply_tile(const Left& left, const Right& right, int row, int column, int depth,
+                                              int end, ProductBuffers& buffers, float (&sums)[8][4]) {
   float next_a[product_loads][4], next_b[product_loads][4];
   fetch<L, left_along>(left, row, depth, end, next_a);
   fetch<R, right_along>(right, column, depth, end, next_b);
   for (int turn = 0; depth < end; depth += product_step, turn ^= 1) {
-    stage<left_along>(next_a, a[turn]);
-    stage<right_along>(next_b, b[turn]);
+    stage<left_along>(next_a, buffers.left[turn]);
+    stage<right_along>(next_b, buffers.right[turn]);
     __syncthreads();  // one a step: the next one fills the other buffers
     if (depth + product_step < end) {
       fetch<L, left_along>(left, row, depth + product_step, end, next_a);
@@ -67,9 +69,9 @@ __device__ __forceinline__ void multiply_tile(const Factor& left, const Factor& 
 #pragma unroll
     for (int k = 0; k < product_step; ++k) {
       float rows[8], columns[4];
-      read_four(&a[turn][k][own_row()], reinterpret_cast<float (&)[4]>(rows[0]));
-      read_four(&a[turn][k][own_row() + 4], reinterpret_cast<float (&)[4]>(rows[4]));
-      read_four(&b[turn][k][own_column()], columns);
+      read_four(&buffers.left[turn][k][own_row()], reinterpret_cast<float (&)[4]>(rows[0]));
+      read_four(&buffers.left[turn][k][own_row() + 4], reinterpret_cast<float (&)[4]>(rows[4]));
+      read_four(&buffers.right[turn][k][own_column()], columns);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
 #pragma unroll
@@ -80,17 +82,21 @@ __device__ __forceinline__ void multiply_tile(const Factor& left, const Factor& 
 }
 
 // Adds up what the blocks of one tile have summed, in the order of the splits. True for the block that has the total.
-__device__ inline bool add_splits(const ProductPlan& plan, float* workspace, int tile, int split, float (&sums)[8][4]) {
+// The workspace holds the tickets of every sample, then the sums of each split.
+__device__ inline bool add_splits(const ProductPlan& plan, float* workspace, int samples, int sample, int tile,
+                                  int split, float (&sums)[8][4]) {
   if (plan.splits == 1) return true;
   constexpr int size = product_tile * product_tile;
-  float* partials = workspace + plan.tickets + int64_t{tile} * plan.splits * size + threadIdx.x * 4;
+  float* partials =
+      workspace + samples * plan.tickets + (int64_t{sample} * plan.tiles + tile) * plan.splits * size + threadIdx.x * 4;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     write_four(partials + int64_t{split} * size + i * product_threads * 4, sums[i]);
 #pragma unroll
     for (int j = 0; j < 4; ++j) sums[i][j] = 0.0f;
   }
-  if (!is_last_block(reinterpret_cast<unsigned*>(workspace) + tile, static_cast<unsigned>(plan.splits))) return false;
+  unsigned* ticket = reinterpret_cast<unsigned*>(workspace) + sample * plan.tickets + tile;
+  if (!is_last_block(ticket, static_cast<unsigned>(plan.splits))) return false;
 #pragma unroll 1
   for (int other = 0; other < plan.splits; ++other) {
 #pragma unroll
@@ -157,7 +163,7 @@ __device__ inline void keep_tile(const ProductPlan& plan, const Outcome& o, int 
 template <class T>
 __device__ inline void write_gradient(const ProductPlan& plan, const Outcome& o, int row, int column,
                                       float (&sums)[8][4]) {
-  const float scale = *o.scale;
+  const float scale = o.scale != nullptr ? *o.scale : 1.0f;
   row += own_row();
   column += own_column();
   if (column >= plan.n) return;
@@ -176,10 +182,15 @@ __device__ inline void write_gradient(const ProductPlan& plan, const Outcome& o,
     }
 #pragma unroll
     for (int j = 0; j < 4; ++j) sums[i][j] = sums[i][j] * scale + centred[j] * slope[j];
-    if (o.element == Element::float32) {
-      write_row(static_cast<float*>(o.result), plan.n, o.vectors, row + i, column, sums[i]);
-    } else {
-      write_row(static_cast<T*>(o.result), plan.n, o.vectors, row + i, column, sums[i]);
+    switch (o.element) {
+      case Element::float32:
+        write_row(static_cast<float*>(o.result), plan.n, o.vectors, row + i, column, sums[i]);
+        break;
+      case Element::bfloat16:
+        write_row(static_cast<__nv_bfloat16*>(o.result), plan.n, o.vectors, row + i, column, sums[i]);
+        break;
+      case Element::float16:
+        write_row(static_cast<__half*>(o.result), plan.n, o.vectors, row + i, column, sums[i]);
     }
   }
 }
@@ -191,10 +202,11 @@ __global__ void __launch_bounds__(product_threads, 4)
   const int tile = static_cast<int>(blockIdx.x) / plan.splits, split = static_cast<int>(blockIdx.x) % plan.splits;
   const int2 place = place_of(plan, tile);
   const int row = place.x * product_tile, column = place.y * product_tile, depth = split * plan.split_depth;
+  __shared__ ProductBuffers buffers;
   float sums[8][4] = {};
   multiply_tile<L, left_along, R, right_along>(left, right, row, column, depth, min(depth + plan.split_depth, plan.k),
-                                               sums);
-  if (!add_splits(plan, workspace, tile, split, sums)) return;
+                                               buffers, sums);
+  if (!add_splits(plan, workspace, 1, 0, tile, split, sums)) return;
   if constexpr (keep) {
     keep_tile(plan, outcome, tile, row, column, sums);
   } else {

@@ -97,12 +97,15 @@ def python_flags() -> tuple[str, ...]:
 
 
 # Kernels that an operator shares with others lie in a source of their own.
-_SHARED = {"covariance_decorrelation": ["feature_products"], "cross_decorrelation": ["feature_products"]}
+_SHARED = dict.fromkeys(
+    ("covariance_decorrelation", "cross_decorrelation", "latent_pool", "dictionary_pool"),
+    ("feature_products",),
+)
 
 
 def kernel_sources(operator: str) -> list[Path]:
     """The package's .cu files of one operator."""
-    return [ROOT / f"csrc/cuda/{stem}.cu" for stem in (operator, *_SHARED.get(operator, []))]
+    return [ROOT / f"csrc/cuda/{stem}.cu" for stem in (operator, *_SHARED.get(operator, ()))]
 
 
 def operator_sources(operator: str) -> list[Path]:

@@ -17,7 +17,11 @@ struct ProductPlan {
   int64_t tickets = 0, workspace = 0;  // floats; tickets first
 };
 
-inline ProductPlan product_plan(int m, int n, int k, bool triangle) {
+// Two blocks for each multiprocessor of the largest GPUs.
+constexpr int product_blocks = 264;
+
+// Split until there are about `blocks` of them, but with at least 64 terms of each sum.
+inline ProductPlan product_plan(int m, int n, int k, bool triangle, int blocks = product_blocks) {
   ProductPlan plan;
   plan.m = m;
   plan.n = n;
@@ -26,8 +30,7 @@ inline ProductPlan product_plan(int m, int n, int k, bool triangle) {
   const auto count = [](int size) { return (size + product_tile - 1) / product_tile; };
   plan.tile_columns = count(n);
   plan.tiles = triangle ? plan.tile_columns * (plan.tile_columns + 1) / 2 : count(m) * plan.tile_columns;
-  // Two blocks for each multiprocessor of the largest GPUs, but at least 64 rows under each sum.
-  const int steps = (k + product_step - 1) / product_step, wanted = std::max(1, 264 / plan.tiles);
+  const int steps = (k + product_step - 1) / product_step, wanted = std::max(1, blocks / plan.tiles);
   const int steps_a_split = std::max((steps + wanted - 1) / wanted, std::min(steps, 4));
   plan.splits = (steps + steps_a_split - 1) / steps_a_split;
   plan.split_depth = steps_a_split * product_step;

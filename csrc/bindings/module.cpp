@@ -78,5 +78,6 @@ PYBIND11_MODULE(_core, module) {
   bind_cuda_cross_decorrelation(module);
   bind_cuda_latent_pool(module);
   bind_cuda_dictionary_pool(module);
+  bind_cuda_conv3x3(module);
 #endif
 }

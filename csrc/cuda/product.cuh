@@ -4,6 +4,7 @@
 
 #include "block_sums.cuh"
 #include "factor.cuh"
+#include "tensor_core.cuh"
 
 namespace spinecore::cuda {
 
@@ -32,8 +33,15 @@ __device__ __forceinline__ void fetch(const F& f, int at, int depth, int end, fl
   }
 }
 
-template <bool along>
-__device__ __forceinline__ void stage(const float (&values)[product_loads][4], StagedTile& tile) {
+template <bool along, bool round>
+__device__ __forceinline__ void stage(float (&values)[product_loads][4], StagedTile& tile) {
+  if constexpr (round && has_tf32) {
+#pragma unroll
+    for (int i = 0; i < product_loads; ++i) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) values[i][e] = round_to_tf32(values[i][e]);
+    }
+  }
 #pragma unroll
   for (int i = 0; i < product_loads; ++i) {
     const int item = static_cast<int>(threadIdx.x) + i * product_threads;
@@ -51,32 +59,89 @@ __device__ __forceinline__ void stage(const float (&values)[product_loads][4], S
 __device__ __forceinline__ int own_row() { return static_cast<int>(threadIdx.x) / 16 * 8; }
 __device__ __forceinline__ int own_column() { return static_cast<int>(threadIdx.x) % 16 * 4; }
 
-// sums += left^T right over [depth, end). A factor is what load_four knows.
-template <class L, bool left_along, class R, bool right_along, class Left, class Right>
+// sums += left^T right over one staged step, each thread its own 8 x 4 elements.
+__device__ __forceinline__ void multiply_step(const StagedTile& left, const StagedTile& right, float (&sums)[8][4]) {
+#pragma unroll
+  for (int k = 0; k < product_step; ++k) {
+    float rows[8], columns[4];
+    read_four(&left[k][own_row()], reinterpret_cast<float (&)[4]>(rows[0]));
+    read_four(&left[k][own_row() + 4], reinterpret_cast<float (&)[4]>(rows[4]));
+    read_four(&right[k][own_column()], columns);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sums[i][j] += rows[i] * columns[j];
+    }
+  }
+}
+
+// The same on tensor cores: each warp has 32 x 32 elements, sums[4 * i + j] is its fragment of 16 rows and 8 columns.
+__device__ __forceinline__ void multiply_step_tf32(const StagedTile& left, const StagedTile& right,
+                                                   float (&sums)[8][4]) {
+  const int warp = static_cast<int>(threadIdx.x) / 32, group = static_cast<int>(threadIdx.x) % 32 / 4;
+  const int member = static_cast<int>(threadIdx.x) % 4, row = warp / 2 * 32 + group, column = warp % 2 * 32 + group;
+#pragma unroll
+  for (int k = member; k < product_step; k += 8) {
+    float a[2][4], b[4][2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) a[i][e] = left[k + e / 2 * 4][row + 16 * i + e % 2 * 8];
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) b[j][e] = right[k + e * 4][column + 8 * j];
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) mma_tf32(sums[4 * i + j], a[i], b[j]);
+    }
+  }
+}
+
+// Hands the sums of tensor cores to the threads that multiply_step would have given them to.
+__device__ __forceinline__ void arrange(ProductBuffers& buffers, float (&sums)[8][4]) {
+  static_assert(sizeof(ProductBuffers) >= sizeof(float) * product_tile * product_pitch);
+  auto* tile = reinterpret_cast<float (*)[product_pitch]>(&buffers);
+  const int warp = static_cast<int>(threadIdx.x) / 32, row = warp / 2 * 32 + static_cast<int>(threadIdx.x) % 32 / 4;
+  const int column = warp % 2 * 32 + static_cast<int>(threadIdx.x) % 4 * 2;
+  __syncthreads();  // nobody reads the last step any more
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float (&own)[4] = sums[4 * i + j];
+      *reinterpret_cast<float2*>(&tile[row + 16 * i][column + 8 * j]) = {own[0], own[1]};
+      *reinterpret_cast<float2*>(&tile[row + 16 * i + 8][column + 8 * j]) = {own[2], own[3]};
+    }
+  }
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < 8; ++i) read_four(&tile[own_row() + i][own_column()], sums[i]);
+}
+
+// sums += left^T right over [depth, end). A factor is what load_four knows. With `tensor`, in tf32 where the GPU can;
+// the sums are then in fragments, for `arrange`.
+template <class L, bool left_along, class R, bool right_along, bool tensor = false, class Left, class Right>
 __device__ __forceinline__ void multiply_tile(const Left& left, const Right& right, int row, int column, int depth,
                                               int end, ProductBuffers& buffers, float (&sums)[8][4]) {
   float next_a[product_loads][4], next_b[product_loads][4];
   fetch<L, left_along>(left, row, depth, end, next_a);
   fetch<R, right_along>(right, column, depth, end, next_b);
   for (int turn = 0; depth < end; depth += product_step, turn ^= 1) {
-    stage<left_along>(next_a, buffers.left[turn]);
-    stage<right_along>(next_b, buffers.right[turn]);
+    stage<left_along, tensor && sizeof(L) == 4>(next_a, buffers.left[turn]);
+    stage<right_along, tensor && sizeof(R) == 4>(next_b, buffers.right[turn]);
     __syncthreads();  // one a step: the next one fills the other buffers
     if (depth + product_step < end) {
       fetch<L, left_along>(left, row, depth + product_step, end, next_a);
       fetch<R, right_along>(right, column, depth + product_step, end, next_b);
     }
-#pragma unroll
-    for (int k = 0; k < product_step; ++k) {
-      float rows[8], columns[4];
-      read_four(&buffers.left[turn][k][own_row()], reinterpret_cast<float (&)[4]>(rows[0]));
-      read_four(&buffers.left[turn][k][own_row() + 4], reinterpret_cast<float (&)[4]>(rows[4]));
-      read_four(&buffers.right[turn][k][own_column()], columns);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sums[i][j] += rows[i] * columns[j];
-      }
+    if constexpr (tensor && has_tf32) {
+      multiply_step_tf32(buffers.left[turn], buffers.right[turn], sums);
+    } else {
+      multiply_step(buffers.left[turn], buffers.right[turn], sums);
     }
   }
 }

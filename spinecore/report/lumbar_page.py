@@ -121,7 +121,7 @@ def _cards(out: Path, order: list[str]) -> Iterator[dict[str, Any]]:
         result = load_result(out, stem)
         if result is None:
             raise FilmError(f"{out / record_path(stem)}: was removed or changed while the page was made")
-        known = [name for name in result.body_levels if name]
+        known = [body.level for body in result.bodies if body.level]
         yield {
             "place": place,
             "scan": result,

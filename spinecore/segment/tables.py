@@ -46,7 +46,7 @@ def write_tables(out: Path, results: Callable[[], Iterable[ScanResult]]) -> None
 def scan_rows(result: ScanResult) -> Iterator[Row]:
     """One row; what is not known is empty."""
     spacing = ("", "", "") if result.spacing is None else tuple(f"{mm:.4f}" for mm in result.spacing)
-    known = [name for name in result.body_levels if name]
+    known = [body.level for body in result.bodies if body.level]
     yield (
         result.scan,
         result.slices or "",

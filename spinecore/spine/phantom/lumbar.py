@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from spinecore.spine.phantom.canvas import upsample
+from spinecore.spine.phantom.canvas import cloud, upsample
 from spinecore.spine.raster import polygon_mask
 
 FINE = 3
@@ -19,7 +20,8 @@ FINE = 3
 
 Points = NDArray[np.float64]
 _BACKGROUND, _BODY, _DISC, _CANAL, _SACRUM, _POSTERIOR, _FAT, _SKIN = range(8)
-_BRIGHTNESS = np.array([0.02, 0.34, 0.22, 0.95, 0.36, 0.33, 0.62, 0.20])
+_BRIGHTNESS = np.array([0.04, 0.30, 0.11, 0.80, 0.30, 0.32, 0.62, 0.08])
+_CORTEX, _CORTEX_WIDTH = 0.03, 2.2  # dark in every sequence; pixels at 640 rows
 _LABEL = np.array([0, 1, 2, 3, 0, 1, 0, 0], dtype=np.uint8)
 _NAMES = ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8")
 
@@ -44,8 +46,8 @@ def lumbar_phantom(
     height: int = 640,
     width: int = 512,
     *,
-    vertebrae: int = 7,
-    noise: float = 0.03,
+    vertebrae: int = 9,
+    noise: float = 0.02,
     bias: float = 0.35,
     lateral: float = 0.0,
 ) -> LumbarPhantom:
@@ -79,7 +81,7 @@ def lumbar_phantom(
 
 def _stack(rng: np.random.Generator, height: int, width: int, unit: float, vertebrae: int) -> list[Points]:
     """Corners of disc, body, disc, body ... from the sacrum upwards."""
-    at = np.array([width * (0.46 + 0.04 * rng.uniform(-1, 1)), height * (0.83 + 0.02 * rng.uniform(-1, 1))])
+    at = np.array([width * (0.52 + 0.04 * rng.uniform(-1, 1)), height * (0.83 + 0.02 * rng.uniform(-1, 1))])
     tilt = np.radians(rng.uniform(24, 34))  # of the sacral plate: its front is the lower end
     parts: list[Points] = []
     for n in range(2 * vertebrae):
@@ -88,10 +90,10 @@ def _stack(rng: np.random.Generator, height: int, width: int, unit: float, verte
         tall = unit * ((13.0 if disc else 52.0) - 0.9 * level * (0.6 if disc else 2.0))
         tall *= 1 + 0.05 * rng.uniform(-1, 1)
         deep = unit * (68.0 - 1.8 * level)
-        straighter = np.radians(7.5 if disc else 3.0) * max(0.0, 1.0 - 0.24 * level)
+        straighter = np.radians(7.5 if disc else 3.0) * max(0.0, 1.0 - 0.16 * level)
         lower = _plate(at, tilt, deep)
         heading = tilt - straighter / 2
-        at = at + tall * np.array([np.sin(-heading), -np.cos(heading)]) * np.array([-1.0, 1.0])
+        at = at + tall * np.array([-np.sin(heading), -np.cos(heading)])
         tilt -= straighter
         upper = _plate(at, tilt, deep)
         parts.append(np.stack([upper[0], upper[1], lower[1], lower[0]]))
@@ -117,19 +119,23 @@ def _draw(
     back = np.array([plate[1] for plate in plates])
     outward = np.array([(plate[1] - plate[0]) / np.hypot(*(plate[1] - plate[0])) for plate in plates])
     fat, skin = back + outward * 100 * unit, back + outward * 150 * unit
-    fill(np.concatenate([back, fat[::-1]]), _SKIN)
+    front = np.array([plate[0] for plate in plates])
+    fill(np.concatenate([front - outward * 70 * unit, fat[::-1]]), _SKIN)
     fill(np.concatenate([fat, skin[::-1]]), _FAT)
     _sacrum(fill, plates[0], unit)
     for n, part in enumerate(stack):
         fill(part, _DISC if n % 2 == 0 else _BODY)
     for n in range(len(stack) // 2):
         middle = (back[2 * n + 1] + back[2 * n + 2]) / 2 + outward[2 * n + 1] * 62 * unit
-        half = np.array([20.0, 13.0]) * unit * (1 + 0.1 * rng.uniform(-1, 1))
+        half = np.array([26.0, 15.0]) * unit * (1 + 0.1 * rng.uniform(-1, 1))
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         fill(middle + np.stack([np.cos(turn), np.sin(turn)], 1) * half, _POSTERIOR)
     if canal_width > 0:
         gap = 5.0 * unit
         front, behind = back + outward * gap, back + outward * (gap + canal_width)
+        # It goes on behind the sacrum.
+        down = np.array([-outward[0, 1], outward[0, 0]]) * 45 * unit
+        front, behind = np.vstack([front[:1] + down, front]), np.vstack([behind[:1] + down, behind])
         fill(np.concatenate([front, behind[::-1]]), _CANAL)
     return fine
 
@@ -148,7 +154,14 @@ def _expose(
     rng: np.random.Generator, fine: NDArray[np.uint8], height: int, width: int, noise: float, bias: float
 ) -> NDArray[np.float32]:
     """Mean brightness of each pixel's parts, brighter towards the coil at the back, with Rician noise."""
-    clean = _BRIGHTNESS[fine].reshape(height, FINE, width, FINE).mean(axis=(1, 3))
+    bright = _BRIGHTNESS[fine]
+    bone = (fine == _BODY) | (fine == _SACRUM) | (fine == _POSTERIOR)
+    depth = ndimage.distance_transform_edt(bone)
+    bright[bone & (depth <= _CORTEX_WIDTH * FINE * height / 640.0)] = _CORTEX
+    clean = bright.reshape(height, FINE, width, FINE).mean(axis=(1, 3))
+    # Marrow and muscle are grainy, on two scales.
+    grain = 0.5 * cloud(rng, height, width, 5.0) + 0.3 * cloud(rng, height, width, 2.0)
+    clean = clean * np.exp(0.28 * grain)
     field = upsample(rng.uniform(-1, 1, (4, 4)), height, width) + np.linspace(-1, 1, width)
     shaded = clean * np.exp(bias * 0.5 * field)
     first, second = rng.normal(0.0, noise, (2, height, width))

@@ -19,6 +19,7 @@ SPEC = ModelSpec(
     ops=("conv1x1", "conv1x1_bn", "conv3x3", "latent_attention_pool", "scse_gate"),
     weights="weights/atm_net.safetensors",
     provenance="mechanisms after the abstract of arXiv 2504.03476; weights from SPIDER (CC BY 4.0)",
+    reader=f"{_PACKAGE}.segmenter:build_reader",
     trainer=f"{_PACKAGE}.task:SliceTask",
     example=f"{_PACKAGE}.example:example_inputs",
 )

@@ -43,3 +43,10 @@ class Segmenter:
     def segment(self, pixels: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class indices (H, W)."""
         return np.asarray(self.probabilities(pixels).argmax(0), dtype=np.uint8)
+
+
+def build_reader(model: torch.nn.Module, device: str = "cpu", prompts: str = "generic") -> Segmenter:
+    """Factory named by the plugin's `ModelSpec.reader`."""
+    if not isinstance(model, ATMNet):
+        raise TypeError(f"build_reader: model is {type(model).__name__}; give an ATMNet")
+    return Segmenter(model, prompts, device)

@@ -16,6 +16,10 @@ UPWARDS = ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8", "T7", 
 GAP = 1.6
 """Discs further apart than this times their median distance have one missing between them."""
 SURE = 0.9
+SHORT = 0.65
+"""A lowest disc shorter than this share of the median one may lie within the sacrum."""
+SMALL = 0.5
+"""A lowest body smaller than this share of the median one may be the sacrum, found in part."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,22 @@ def name_levels(column: Column) -> Levels:
             doubts.append(f"{wide} wide gap{'s' if wide > 1 else ''} between discs: one may be missing")
     if count < 5:
         doubts.append(f"only {count} disc{'s' if count > 1 else ''} visible")
+    doubts += _sacral(column)
     if any(body is None for body in column.bodies[1:]):
         doubts.append("a vertebral body between two discs was not found")
     return Levels(tuple(bodies), tuple(discs), round(SURE * 0.5 ** len(doubts), 3), tuple(doubts))
+
+
+def _sacral(column: Column) -> list[str]:
+    """What speaks for the lowest disc being a remnant between two sacral segments."""
+    found: list[str] = []
+    lengths = [float(np.ptp(disc.pixels @ disc.along)) for disc in column.discs]
+    if len(lengths) >= 3 and lengths[-1] < SHORT * np.median(lengths[:-1]):
+        found.append("the lowest disc is short: it may lie within the sacrum")
+    areas = [len(body.pixels) for body in column.bodies if body is not None]
+    if len(areas) >= 3 and column.bodies[-1] is not None and areas[-1] < SMALL * np.median(areas[:-1]):
+        found.append("the lowest vertebral body is small: it may be the sacrum")
+    return found
 
 
 def _problem(column: Column) -> str:

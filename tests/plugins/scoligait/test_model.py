@@ -158,3 +158,15 @@ def test_skeleton_pictures_tell_the_sides() -> None:
     assert right < 13
     turned = skeleton_maps(mirrored(walk), 96, 16, 48, 32)
     np.testing.assert_allclose(turned[:, [1, 0, 2], :, ::-1], pictures, atol=1e-5)
+
+
+def test_cells_are_standardised_one_by_one() -> None:
+    """With `map_cells` every frame of every column has its own mean, as curves of normalised time need."""
+    net, inputs = model(map_cells=True)
+    values = torch.arange(16.0)[None, :, None] + torch.randn(
+        50, 16, 238, generator=torch.Generator().manual_seed(0)
+    )
+    net.fit_columns(values, torch.ones(50, 16, dtype=torch.bool))
+    assert net.map.mean.shape == (16, 238)
+    assert net.map.standard(values).mean(0).abs().max() < 0.05
+    assert torch.isfinite(net(*inputs).logits).all()

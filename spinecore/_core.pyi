@@ -119,7 +119,7 @@ def conv3x3_forward(
     `winograd_transform`; bias (O,) float32. A bias or residual without elements is none.
     """
 
-def recurrent_residual_conv_workspace(n: int, c: int, h: int, w: int, steps: int) -> int:
+def recurrent_residual_conv_workspace(n: int, c: int, h: int, w: int, steps: int, threads: int) -> int:
     """Size of the workspace of `recurrent_residual_conv_forward`, in float32 elements."""
 
 def recurrent_residual_conv_forward(

@@ -39,7 +39,8 @@ class ModelSpec:
         ops: operators of spinecore that it uses.
         weights: file inside the plugin's package with shipped weights, or None.
         provenance: paper, data and licence in one line.
-        reader: (model, device) -> FilmReader, for task "film"; (model, samples) -> readings for "multimodal".
+        reader: (model, device) -> FilmReader, for task "film"; (model, samples) -> readings for "multimodal";
+            (model, device, prompts) -> object with probabilities(slice) for "mri".
         trainer: training entry used by `spinecore train`.
         study: study entry used by `spinecore study`, for task "multimodal".
         example: () -> tuple of small inputs for the model, used by `spinecore.testing.check_plugin`.

@@ -31,11 +31,11 @@ bool forward(View x, View weights, View bias, View residual, bool relu, View y) 
   return finite;
 }
 
-int64_t recurrent_workspace(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps) {
-  if (std::min({n, c, h, w, steps}) < 0) {
+int64_t recurrent_workspace(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps, int64_t threads) {
+  if (std::min({n, c, h, w, steps, threads}) < 0) {
     throw py::value_error("recurrent_residual_conv_workspace: sizes must not be negative");
   }
-  return recurrent_forward_workspace(n, c, h, w, steps);
+  return recurrent_forward_workspace(n, c, h, w, steps, threads);
 }
 
 bool recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, int64_t steps, bool residual, View y,
@@ -79,7 +79,7 @@ void bind_convolution(py::module_& module) {
   module.def("conv3x3_forward", &forward, py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("residual"),
              py::arg("relu"), py::arg("y"));
   module.def("recurrent_residual_conv_workspace", &recurrent_workspace, py::arg("n"), py::arg("c"), py::arg("h"),
-             py::arg("w"), py::arg("steps"));
+             py::arg("w"), py::arg("steps"), py::arg("threads"));
   module.def("recurrent_residual_conv_forward", &recurrent_forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"),
              py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
              py::arg("workspace"));

@@ -9,13 +9,23 @@ namespace spinecore {
 
 SPINECORE_ISA_KERNELS(RecurrentKernels, recurrent_residual_conv_kernels)
 
-int64_t recurrent_forward_workspace(int64_t n, int64_t channels, int64_t height, int64_t width, int64_t steps) {
+namespace {
+
+int64_t images_between(int64_t n, int64_t image, int64_t steps) { return n * image * (steps < 2 ? 1 + steps : 3); }
+
+// Taller images overflow the arithmetic of rings of rows.
+bool can_advance_together(int64_t height, int64_t steps) { return height < (int64_t{1} << 24) / (steps + 4); }
+
+}  // namespace
+
+int64_t recurrent_forward_workspace(int64_t n, int64_t channels, int64_t height, int64_t width, int64_t steps,
+                                    int64_t threads) {
   const int64_t image = height * width * channels;
-  // One convolution after the other where a row of tiles is too short to fill the registers, or everything fits into
-  // the second level anyway; else all of them together, row by row.
-  const bool layers =
-      steps == 0 || width < 64 || image * 4 <= (256 << 10) || height >= (int64_t{1} << 29) / (steps + 4);
-  return layers ? n * image * (steps < 2 ? 1 + steps : 3) : 0;
+  // Together unless everything fits into the second level anyway, or a narrow image has too few rows of tiles to give
+  // every thread a band.
+  const bool short_of_bands = width < 64 && n * ((height + 3) / 4) < (threads - 1) * recurrent_band_tiles(steps);
+  const bool together = steps > 0 && image * 4 > (256 << 10) && !short_of_bands && can_advance_together(height, steps);
+  return together ? 0 : images_between(n, image, steps);
 }
 
 Status recurrent_residual_conv_forward(const RecurrentForwardViews& v, int64_t steps, bool residual, bool* finite) {
@@ -31,14 +41,14 @@ Status recurrent_residual_conv_forward(const RecurrentForwardViews& v, int64_t s
     return per_step ? check_float32(op, row, {steps + 1, c}) : check_float32(op, row, {c});
   };
   const int64_t transformed = winograd_weights_size(c, c);
-  const int64_t needed = recurrent_forward_workspace(n, c, h, w, steps);
+  const bool together = v.workspace.numel() == 0 && can_advance_together(h, steps);
   status = first_complaint({
       check_like(op, v.y, v.x),
       check_float32(op, v.w_in, {transformed}),
       check_float32(op, v.w_rec, {transformed}),
       check_row(v.scale),
       check_row(v.shift),
-      check_float32(op, v.workspace, {needed}),
+      check_float32(op, v.workspace, {together ? 0 : images_between(n, h * w * c, steps)}),
       check_apart_all(op, {&v.y, &v.workspace}, {&v.x, &v.w_in, &v.w_rec, &v.scale, &v.shift}),
   });
   if (!status.ok()) return status;
@@ -58,7 +68,7 @@ Status recurrent_residual_conv_forward(const RecurrentForwardViews& v, int64_t s
       per_step ? c : 0,
       v.x.data,
       v.y.data,
-      needed ? v.workspace.floats() : nullptr,
+      together ? nullptr : v.workspace.floats(),
       &not_finite,
   };
   if (v.y.numel() > 0 && !recurrent_residual_conv_kernels().forward(arguments)) return thread_failure(op);

@@ -21,6 +21,8 @@ from spinecore.cli import (
     measure,
     models,
     predict,
+    screen,
+    segment,
     selfcheck,
     study,
     train,
@@ -39,11 +41,13 @@ app = typer.Typer(
     help="Spine radiographs in, measured angles and a report out. A measuring aid, not a diagnosis.",
 )
 app.command("measure")(measure.measure)
+app.command("segment")(segment.segment)
 app.command("demo")(demo.demo)
 app.command("selfcheck")(selfcheck.selfcheck)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
+app.command("screen")(screen.screen)
 app.command("study")(study.study)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
@@ -106,7 +110,7 @@ def _run() -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "; make room and run it again, `measure` with --resume" if full else ""
+        remedy = "; make room and run it again, `measure` and `segment` with --resume" if full else ""
         return _fail(f"{where}{error.strerror or error}{remedy}", EXIT_ERROR)
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and how to see more
         return _fail(

@@ -19,7 +19,7 @@ def train(
         Path | None,
         typer.Option(
             help="AASCE-format folder (images/, filenames.csv, landmarks.csv, angles.csv), "
-            "or that of a multimodal set."
+            "slices (images/, masks/), or a multimodal set."
         ),
     ] = None,
     table: Annotated[Path | None, typer.Option(help="Multimodal models: a CSV instead of a set.")] = None,
@@ -35,7 +35,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training samples.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, instead of epochs.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Films (default 8) or samples (256) a step.")
+        int | None, typer.Option(min=1, help="Films (default 8), slices (4) or samples (256) a step.")
     ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 1,
@@ -45,16 +45,18 @@ def train(
     bf16: Annotated[bool, typer.Option(help="Mixed precision in bfloat16.")] = True,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all].")] = None,
 ) -> None:
-    """Train MODEL on annotated films, split by series, or on samples, split by person.
+    """Train MODEL on annotated films, split by series, or on slices or samples, split by person.
 
     A killed run goes on exactly where it stopped.
     """
     from spinecore.io.errors import UsageError
     from spinecore.registry import model_spec
     from spinecore.training.run import DEFAULT_EPOCHS, train_command
+    from spinecore.training.slices import train_slices_command
     from spinecore.training.tables import train_table_command
 
-    if model_spec(model).task == "multimodal":
+    task = model_spec(model).task
+    if task in ("multimodal", "gait"):
         source = {"table": table, "modalities": modalities, "data": data, "dataset": dataset}
         train_table_command(
             model,
@@ -63,7 +65,7 @@ def train(
             config=config,
             epochs=epochs,
             steps=steps,
-            batch=batch or 256,
+            batch=batch or (32 if task == "gait" else 256),
             lr=lr,
             seed=seed,
             fresh=fresh,
@@ -71,7 +73,22 @@ def train(
         )
         return
     if data is None:
-        raise UsageError(f"{model}: give --data, a folder of annotated films")
+        raise UsageError(f"{model}: give --data, a folder of annotated films or slices")
+    if task == "mri":
+        train_slices_command(
+            model,
+            data,
+            out,
+            config=config,
+            epochs=epochs,
+            steps=steps,
+            batch=batch or 4,
+            lr=lr,
+            seed=seed,
+            fresh=fresh,
+            threads=threads,
+        )
+        return
     train_command(
         model,
         data,

@@ -31,11 +31,7 @@ def run_record(
     seconds = summary.film_seconds
     return {
         "schema": RUN_SCHEMA,
-        "spinecore": package_version(),
-        "versions": {name: package_version(name) for name in DISTRIBUTIONS},
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
+        **environment(),
         "started": started.astimezone().isoformat(timespec="seconds"),
         "interrupted": summary.interrupted,
         "command": dict(command),
@@ -59,6 +55,17 @@ def run_record(
             "film_seconds_max": round(max(seconds), 4) if seconds else None,
         },
         "backends": backend_usage(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine."""
+    return {
+        "spinecore": package_version(),
+        "versions": {name: package_version(name) for name in DISTRIBUTIONS},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
     }
 
 

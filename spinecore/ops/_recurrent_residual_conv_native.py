@@ -36,12 +36,11 @@ def forward(reference: Callable[..., Tensor]) -> Callable[..., Tensor]:
         x: Tensor, w_in: Tensor, w_rec: Tensor, scale: Tensor, shift: Tensor, steps: int, residual: bool
     ) -> Tensor:
         core = _native.core()
-        batch, channels, height, width = x.shape
         image = channels_last(x)
         y = torch.empty_like(image)
         if scale.dim() != shift.dim():
-            scale, shift = scale.expand(steps + 1, channels), shift.expand(steps + 1, channels)
-        size = core.recurrent_residual_conv_workspace(batch, channels, height, width, steps)
+            scale, shift = scale.expand(steps + 1, -1), shift.expand(steps + 1, -1)
+        size = core.recurrent_residual_conv_workspace(*x.shape, steps, torch.get_num_threads())
         first = _winograd.transformed(w_in)
         finite = core.recurrent_residual_conv_forward(
             image,

@@ -58,7 +58,8 @@ def _winograd_weights(w: Tensor) -> Tensor:
 
 
 def _image(n: int, channels: int, height: int, width: int) -> Tensor:
-    return torch.empty((n, height, width, channels), dtype=torch.float32, device="cpu").permute(0, 3, 1, 2)
+    strides = (height * width * channels, 1, width * channels, channels)
+    return torch.empty_strided((n, channels, height, width), strides, dtype=torch.float32, device="cpu")
 
 
 class PreparedConv:
@@ -151,7 +152,7 @@ class PreparedRecurrence:
         """(N, C, H, W), channels-last, of x as it is."""
         core = _native.core()
         y = torch.empty_like(x)
-        size = core.recurrent_residual_conv_workspace(*x.shape, self.steps)
+        size = core.recurrent_residual_conv_workspace(*x.shape, self.steps, torch.get_num_threads())
         finite = core.recurrent_residual_conv_forward(
             x,
             self.w_in,

@@ -21,6 +21,9 @@ WORDS = {
     "levels-uncertain": "levels may be shifted by one",
     "spine-doubtful": "most vertebrae are weak: this may not be an upright film of the spine",
     "levels-unknown": "levels are not known",
+    "no-vertebrae": "no vertebrae found",
+    "no-discs": "no discs found",
+    "no-canal": "no canal found",
     "landmarks-outside-film": "corners lie outside the film",
     "vertebrae-incomplete": "not all vertebrae were found",
 }

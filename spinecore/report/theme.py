@@ -25,6 +25,9 @@ CURVE_COLOURS: tuple[Colour, ...] = (
     (190, 160, 255),  # violet
     (130, 220, 150),  # green
 )
+STRUCTURE_COLOURS: tuple[Colour, ...] = ((231, 138, 75), (130, 220, 150), (96, 190, 255))
+"""Vertebrae, discs, canal."""
+
 CONFIDENCE_COLOURS: tuple[tuple[float, Colour, str], ...] = (
     (SURE, (205, 235, 220), "sure"),
     (LOW_CONFIDENCE, (250, 205, 90), "doubtful"),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from spinecore.io.errors import UsageError
 from spinecore.registry import model_spec
 
-from .run import RECORD, begun_run, limited_threads, same_options
+from .fit import config_fields, fit
+from .loop import Schedule
 
 EPOCHS = 30
 
@@ -35,38 +32,9 @@ def train_table_command(
     Returns the last validation figures. Raises UsageError or PluginError for data or options that cannot
     work.
     """
-    import torch
-    from rich.console import Console
-
-    from .loop import Schedule, train
-
-    spec = model_spec(model)
-    fields: dict[str, Any] = {}
-    if config is not None:
-        try:
-            fields = json.loads(config.read_text(encoding="utf-8"))
-        except ValueError as e:
-            raise UsageError(f"{config}: not JSON ({e}); give a mapping of configuration fields") from e
-    task = spec.load("trainer")(source, config=fields, batch=batch, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
-    begun = begun_run(out, fresh)
-    threads = threads or (begun or {}).get("threads") or torch.get_num_threads()
+    task = model_spec(model).load("trainer")(source, config=config_fields(config), batch=batch, seed=seed)
     total = steps if steps is not None else (epochs or EPOCHS) * task.steps_per_epoch
     schedule = Schedule(
         steps=total, lr=lr, ema=0.99, weight_decay=1e-2, bf16=False, validate_every=5 * task.steps_per_epoch
     )
-    options = {
-        "model": model,
-        **task.describe(),
-        "source": {k: str(v) if v is not None else None for k, v in source.items()},
-        "schedule": asdict(schedule),
-        "threads": threads,
-    }
-    record = out / RECORD
-    if begun is not None:
-        same_options(record, begun, options)
-    record.write_text(json.dumps(options, indent=1), encoding="utf-8")
-    with limited_threads(threads):
-        figures = train(task, schedule, out, stop_after=stop_after)
-    Console().print(f"{out}: {total} steps; " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()))
-    return figures
+    return fit(model, task, schedule, source, out, fresh=fresh, threads=threads, stop_after=stop_after)

@@ -78,10 +78,10 @@ void run_conv(int64_t n, int64_t in, int64_t out, int64_t h, int64_t w, DType dt
   compare(y, want, dtype, name);
 }
 
-void run_recurrent(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps, bool shared, DType dtype) {
+void run_recurrent(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps, bool shared, bool together, DType dtype) {
   const std::string name = "recurrent n=" + std::to_string(n) + " c=" + std::to_string(c) + " h=" + std::to_string(h) +
-                           " w=" + std::to_string(w) + " steps=" + std::to_string(steps) + " " +
-                           isa_name(selected_isa());
+                           " w=" + std::to_string(w) + " steps=" + std::to_string(steps) +
+                           (together ? " together " : " ") + isa_name(selected_isa());
   Buffer x("x", {n, c, h, w}, dtype, true), y("y", {n, c, h, w}, dtype, true);
   Buffer w_in("w_in", {c, c, 3, 3}), w_rec("w_rec", {c, c, 3, 3}), shift("shift", {steps + 1, c});
   Buffer scales("scale", {steps + 1, c});
@@ -89,7 +89,9 @@ void run_recurrent(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps, bo
   shrink(w_in, c);
   shrink(w_rec, c);
   y.poison();
-  Buffer workspace("workspace", {recurrent_forward_workspace(n, c, h, w, steps)});
+  const int64_t whole_images = recurrent_forward_workspace(n, c, h, w, steps, 1);  // of images as small as these
+  require(whole_images > 0, name + ": no images to work in");
+  Buffer workspace("workspace", {together ? 0 : whole_images});
   workspace.poison();
   const Buffer first = transformed(w_in, false, c, c), second = transformed(w_rec, false, c, c);
   bool finite = false;
@@ -126,13 +128,15 @@ int run_all(bool only_large) {
       run_conv(s[0], s[1], s[2], s[3], s[4], dtype);
       ++runs;
     }
-    const int64_t recurrences[][5] = {
-        {1, 1, 1, 1, 2}, {2, 5, 9, 6, 1}, {1, 7, 61, 65, 2}, {1, 17, 41, 66, 3}, {2, 3, 7, 64, 0}};
+    const int64_t recurrences[][5] = {{1, 1, 1, 1, 2},    {2, 5, 9, 6, 1},  {1, 7, 61, 65, 2},
+                                      {1, 17, 41, 66, 3}, {2, 3, 7, 64, 0}, {1, 3, 129, 9, 2}};
     for (const auto& s : recurrences) {
       if (only_large && s[2] * s[3] < 2000) continue;
       for (bool shared : {false, true}) {
-        run_recurrent(s[0], s[1], s[2], s[3], s[4], shared, dtype);
-        ++runs;
+        for (bool together : {false, true}) {
+          run_recurrent(s[0], s[1], s[2], s[3], s[4], shared, together, dtype);
+          ++runs;
+        }
       }
     }
   }

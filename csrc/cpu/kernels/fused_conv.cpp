@@ -5,6 +5,8 @@
 // 1x1 read rows that were copied once between zeros, so that no tap has to look where the image ends.
 #include "spinecore/fused_conv.h"
 
+#include <type_traits>
+
 #include "fused_products.h"
 #include "spinecore/parallel.h"
 #include "spinecore/scratch.h"
@@ -68,10 +70,19 @@ void copy_row(const FusedConv& a, const Window& window, int64_t n, int64_t y, fl
   for (int64_t i = 0; i < a.input_count; ++i) {
     const Pixels& input = a.inputs[i];
     const float* from = input.data + (n * height + y) * width * input.pixel;
-    if (input.channels < 4) {
+    const auto few = [&](auto channels) {
       for (int64_t x = 0; x < width; ++x) {
-        for (int64_t c = 0; c < input.channels; ++c) to[x * a.in + c] = from[x * input.pixel + c];
+        for (int64_t c = 0; c < channels; ++c) to[x * a.in + c] = from[x * input.pixel + c];
       }
+    };
+    if (input.channels == a.in && input.pixel == a.in) {
+      each_vector(width * a.in, [&](int64_t c, auto access) { access.put(to + c, access.get(from + c)); });
+    } else if (input.channels == 1) {
+      few(std::integral_constant<int64_t, 1>{});
+    } else if (input.channels == 2) {
+      few(std::integral_constant<int64_t, 2>{});
+    } else if (input.channels == 3) {
+      few(std::integral_constant<int64_t, 3>{});
     } else {
       for (int64_t x = 0; x < width; ++x) {
         each_vector(input.channels, [&](int64_t c, auto access) {

@@ -86,6 +86,7 @@ struct Stages {
   }
 };
 
+constexpr int64_t front_tiles = 24;
 constexpr int64_t distant_bytes = 12 << 20;  // where x and y together are larger, the caches lose them anyway
 
 template <class T>
@@ -121,25 +122,33 @@ struct Span {
   Span grown(int64_t by, int64_t most) const { return {larger(begin - by, 0), smaller(end + by, most)}; }
 };
 
+// Rows of tiles that advance together: a narrow image needs several to fill the registers of the products.
+SPINECORE_INLINE int64_t rows_of_front(int64_t across) { return (front_tiles + across - 1) / across; }
+
 // Some rows of tiles of sample n.
 template <class T>
 void band(const RecurrentForward& a, int64_t n, Span down) {
   const TileGrid grid(a.height, a.width);
   // Two pixels more than needed: rows a power of two apart would all fall into the same cache sets.
-  const int64_t columns = a.width + 2, row = columns * a.channels;
-  const int64_t u_rows = 12, d_rows = a.w_in.data == a.w_rec.data ? 4 : 4 * (a.steps + 1);
+  const int64_t columns = a.width + 2, row = columns * a.channels, front_rows = rows_of_front(grid.across);
+  // A front reads what the step before has left of its own rows, of one row before and of the front after.
+  const int64_t u_rows = 4 * (2 * front_rows + 1);
+  const int64_t d_rows = a.w_in.data == a.w_rec.data ? 4 : 4 * front_rows * (a.steps + 1);
   with_memory(a, (d_rows + a.steps * u_rows) * row, [&](const Block& block, float* memory, Vec* poison) {
     const auto ring = [&](int64_t rows, int64_t first_row) {
       return Image<float>::ring(memory + first_row * row, rows, columns, a.height, a.width, a.channels);
     };
     const auto u = [&](int64_t step) { return ring(u_rows, d_rows + step * u_rows); };
     const auto part = stages<T>(a, ring(d_rows, 0));
-    for (int64_t front = larger(down.begin - a.steps, 0); front < down.end + 2 * a.steps; ++front) {
+    const int64_t first = larger(down.begin - a.steps, 0), end = down.end + a.steps * front_rows;
+    for (int64_t front = first; front < end; front += front_rows) {
       for (int64_t step = 0; step <= a.steps; ++step) {
-        const int64_t y = front - step;
         const Span rows = down.grown(a.steps - step, grid.down);
-        if (y < rows.begin || y >= rows.end) continue;
-        part.run(step, u(step - 1), u(step), grid, (n * grid.down + y) * grid.across, grid.across, block, poison);
+        const int64_t from = larger(front - step * front_rows, rows.begin);
+        const int64_t count = smaller(front - (step - 1) * front_rows, rows.end) - from;
+        if (count <= 0) continue;
+        part.run(step, u(step - 1), u(step), grid, (n * grid.down + from) * grid.across, count * grid.across, block,
+                 poison);
       }
     }
   });
@@ -148,8 +157,7 @@ void band(const RecurrentForward& a, int64_t n, Span down) {
 template <class T>
 bool wavefront(const RecurrentForward& a) {
   const int64_t down = TileGrid(a.height, a.width).down;
-  const int64_t grain = 6 * a.steps + 1;  // rows of tiles: around a band, `steps` are computed twice on either side
-  return parallel_for(0, a.n * down, grain, [&](int64_t begin, int64_t end) {
+  return parallel_for(0, a.n * down, recurrent_band_tiles(a.steps), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end;) {
       const int64_t n = row / down, stop = smaller(end, (n + 1) * down);
       band<T>(a, n, {row - n * down, stop - n * down});

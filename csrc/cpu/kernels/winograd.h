@@ -143,8 +143,14 @@ void convolve_tiles(const WinogradWeights& w, const Source& image, const TileGri
         case 32:
           multiply(std::integral_constant<int64_t, 32>{});
           break;
+        case 48:
+          multiply(std::integral_constant<int64_t, 48>{});
+          break;
         case 64:
           multiply(std::integral_constant<int64_t, 64>{});
+          break;
+        case 96:
+          multiply(std::integral_constant<int64_t, 96>{});
           break;
         default:
           multiply(std::integral_constant<int64_t, 0>{});

@@ -23,20 +23,25 @@ struct RecurrentForward {
   int64_t next_step;  // from one step's scale and shift to the next: channels, or 0 where all share one
   const void* x;
   void* y;
-  float* workspace;  // nullptr: all steps of a tile row follow one another, nothing is kept of them
+  float* workspace;  // nullptr: all convolutions advance together, row by row, and none is kept whole
   int* not_finite;   // set to 1 where y holds a NaN or an infinity
 };
 
-// float32 elements of workspace; 0 where the kernel needs none.
-int64_t recurrent_forward_workspace(int64_t n, int64_t channels, int64_t height, int64_t width, int64_t steps);
+// Least rows of tiles a thread: around a band of rows, `steps` of them are computed twice on either side.
+inline int64_t recurrent_band_tiles(int64_t steps) { return 6 * steps + 1; }
+
+// float32 elements of the workspace that is faster with so many threads: 0, where all convolutions advance together, or
+// whole images between one convolution and the next. Results are the same.
+int64_t recurrent_forward_workspace(int64_t n, int64_t channels, int64_t height, int64_t width, int64_t steps,
+                                    int64_t threads);
 
 struct RecurrentKernels {
   bool (*forward)(const RecurrentForward&);
 };
 const RecurrentKernels& recurrent_residual_conv_kernels();
 
-// x, y (N,C,H,W) channels-last; transformed weights; scale, shift (C,) or (steps+1, C) float32; workspace as above.
-// `finite` as in conv3x3_forward.
+// x, y (N,C,H,W) channels-last; transformed weights; scale, shift (C,) or (steps+1, C) float32; workspace as above, for
+// any number of threads. `finite` as in conv3x3_forward.
 struct RecurrentForwardViews {
   TensorView x, w_in, w_rec, scale, shift, y, workspace;
 };

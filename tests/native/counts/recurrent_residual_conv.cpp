@@ -11,7 +11,7 @@ Workload unit(DType dtype) {
   const auto weight = tensor("w", {c, c, 3, 3}), scale = tensor("scale", {c}), shift = tensor("shift", {c});
   const auto weights = tensor("weights", {winograd_weights_size(c, c)});
   driver::require(winograd_transform(weight->view, false, weights->view).ok(), "transform");
-  const auto workspace = tensor("workspace", {recurrent_forward_workspace(n, c, h, w, steps)});
+  const auto workspace = tensor("workspace", {recurrent_forward_workspace(n, c, h, w, steps, 1)});
   const std::string name = dtype == DType::bfloat16 ? "bfloat16" : "float32";
   return {"recurrent_residual_conv forward " + name, [=] {
             bool finite = false;

@@ -1,0 +1,48 @@
+"""Configuration of ATM-Net. Every size here is our choice; the paper's abstract names the parts only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STRIDE = 32
+"""Both sides of an input are padded to multiples of this: five levels and a stem of stride 2."""
+
+TEXT_MODES = ("prompts", "one_hot", "none")
+
+
+@dataclass(frozen=True)
+class ATMConfig:
+    """Sizes and ablation switches of ATM-Net.
+
+    Attributes:
+        in_channels: channels of a slice; 1 for T1 or T2.
+        widths: channels of the five levels, at strides 2, 4, 8, 16 and 32.
+        text_width: width of prompt tokens and of text-image attention.
+        heads: attention heads, a divisor of text_width.
+        contrast_width: width of the space where class channels and prompts are compared.
+        temperature: of the contrastive loss.
+        text: "prompts"; "one_hot" gives every class a learned vector in place of its prompt; "none" removes
+            text, fusion and contrast (the backbone alone).
+        scse: SCSE gates in the decoder.
+
+    """
+
+    in_channels: int = 1
+    widths: tuple[int, ...] = (16, 32, 64, 128, 192)
+    text_width: int = 64
+    heads: int = 4
+    contrast_width: int = 64
+    temperature: float = 0.07
+    text: str = "prompts"
+    scse: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list is what a JSON configuration holds
+        if len(self.widths) != 5 or any(w < 1 for w in self.widths):
+            raise ValueError(f"ATMConfig: widths is {self.widths}; give five numbers of channels")
+        if self.heads < 1 or self.text_width % self.heads:
+            raise ValueError(f"ATMConfig: heads={self.heads} must divide text_width={self.text_width}")
+        if self.text not in TEXT_MODES:
+            raise ValueError(f"ATMConfig: text is {self.text!r}; use one of {', '.join(TEXT_MODES)}")
+        if not self.temperature > 0:
+            raise ValueError(f"ATMConfig: temperature is {self.temperature}; give a number > 0")

@@ -1,0 +1,169 @@
+"""Sagittal slices from pictures, NIfTI, MHA and DICOM series, and masks back in the geometry they came from.
+
+Inside, slices lie as radiologists read them: front to the left, head up, one behind the other. Volumes are
+turned there by exchanging and flipping axes alone, never resampled: a mask goes back voxel by voxel, also to
+an oblique volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinecore.io.errors import FilmError, UsageError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+SAGITTAL = "PIL"
+"""Columns towards the back, rows downwards, slices to the left."""
+INSTALL = "needs SimpleITK: pip install 'spinecore-torch[mri]'"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Slices (S, H, W) float32; spacing in mm between slices, rows and columns, None where unknown.
+
+    origin holds what is needed to write a mask back; None for pictures.
+    """
+
+    pixels: NDArray[np.float32]
+    spacing: tuple[float, float, float] | None
+    origin: Any = None
+
+    @property
+    def in_plane(self) -> tuple[float, float]:
+        """Millimetres down and across a pixel, or 1 where unknown."""
+        return (1.0, 1.0) if self.spacing is None else self.spacing[1:]
+
+
+@dataclass(frozen=True)
+class VolumeSource:
+    """A file, or a folder that holds a DICOM series, and the name of its results."""
+
+    path: Path
+    name: str
+    stem: str
+
+
+def suffix_of(path: Path) -> str:
+    """Its suffix in small letters, two of them for ``.nii.gz``."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a picture, a volume, or a folder with one DICOM series. Raises FilmError with the reason."""
+    if not path.is_dir() and suffix_of(path) in PICTURES:
+        return _read_picture(path)
+    return _read_image(path)
+
+
+def _read_picture(path: Path) -> Volume:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            grey = image if image.mode in ("I;16", "I", "F", "L") else image.convert("L")
+            pixels = np.asarray(grey, dtype=np.float32)
+    except FileNotFoundError:
+        raise FilmError("is missing") from None
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as e:
+        raise FilmError(f"not a readable picture ({e}); export it again") from None
+    return Volume(_checked(pixels[None]), None)
+
+
+def _itk() -> Any:
+    try:
+        import SimpleITK
+    except ImportError:
+        raise FilmError(f"reading volumes {INSTALL}") from None
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # type: ignore[no-untyped-call]
+    return SimpleITK
+
+
+def _read_image(path: Path) -> Volume:
+    itk = _itk()
+    try:
+        if path.is_dir():
+            series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+            if len(series) != 1:
+                raise FilmError(f"holds {len(series)} DICOM series; give a folder with one")
+            files = itk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0])
+            image = itk.ReadImage(files, itk.sitkFloat32)
+        else:
+            image = itk.ReadImage(str(path), itk.sitkFloat32)
+    except RuntimeError as e:
+        reason = str(e).strip().splitlines()[-1].strip()[-200:]
+        raise FilmError(f"not a readable volume ({reason}); export it again") from None
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise FilmError(f"has {image.GetDimension()} dimensions; give one volume of grey values")
+    turned = itk.DICOMOrient(image, SAGITTAL)
+    columns, rows, slices = turned.GetSpacing()
+    return Volume(_checked(itk.GetArrayFromImage(turned)), (slices, rows, columns), image)
+
+
+def _checked(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    if pixels.size == 0 or min(pixels.shape[1:]) < 32:
+        raise FilmError(f"slices are {pixels.shape[1:]} pixels; at least 32 each way are needed")
+    if not np.isfinite(pixels).all():
+        raise FilmError("holds values that are no numbers; export it again")
+    if float(np.ptp(pixels)) == 0:
+        raise FilmError("is blank: every pixel has the same value")
+    return pixels
+
+
+def write_mask_volume(path: Path, mask: NDArray[np.uint8], volume: Volume) -> None:
+    """Write a mask (S, H, W) in the geometry of the file that `volume` was read from; the suffix says how."""
+    itk = _itk()
+    original = volume.origin
+    turned = itk.DICOMOrient(original, SAGITTAL)
+    image = itk.GetImageFromArray(mask)
+    image.CopyInformation(turned)
+    code = itk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(original.GetDirection())
+    back = itk.DICOMOrient(image, code)
+    back.CopyInformation(original)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".writing-{path.name}")
+    itk.WriteImage(back, str(partial), True)
+    partial.replace(path)
+
+
+def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[VolumeSource]:
+    """Pictures and volumes under `paths`, and folders of DICOM files as one series each; sorted by name.
+
+    Raises UsageError for a path that does not exist.
+    """
+    found: dict[Path, str] = {}
+    barred = None if exclude is None else exclude.resolve()
+    for given in paths:
+        if not given.exists():
+            raise UsageError(f"{given}: no such file or folder")
+        root = given if given.is_dir() else given.parent
+        files = sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given]
+        for file in files:
+            if (barred is not None and barred in file.resolve().parents) or file.name.startswith("."):
+                continue
+            suffix = suffix_of(file)
+            place = (
+                file if suffix in PICTURES + VOLUMES else file.parent if suffix in (".dcm", ".ima") else None
+            )
+            if place is not None:
+                found.setdefault(place, place.relative_to(root).as_posix() if place != root else place.name)
+    names = list(found.values())
+    stems = [_stem(name) if names.count(name) == 1 else name for name in names]
+    distinct = [
+        stem if stems.count(stem) == 1 else name.replace(".", "_")
+        for stem, name in zip(stems, names, strict=True)
+    ]
+    sources = [VolumeSource(p, n, s) for p, n, s in zip(found, names, distinct, strict=True)]
+    return sorted(sources, key=lambda source: source.name)
+
+
+def _stem(name: str) -> str:
+    suffix = suffix_of(Path(name))
+    return name[: -len(suffix)] if suffix in PICTURES + VOLUMES else name

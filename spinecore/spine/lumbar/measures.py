@@ -1,0 +1,107 @@
+"""Sizes of discs, vertebral bodies and canal in the plane of a slice. The definitions are our choice.
+
+Heights are taken across the end plates in three strips around 25, 50 and 75 % of the length from front to
+back: the mean thickness of the part there. The canal's width is its mean thickness along the end plates of a
+disc, in a strip as high as the disc, behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .column import CANAL, Column, Mask, Part, Spacing, find_column
+from .levels import Levels, name_levels
+
+STRIPS = (0.25, 0.5, 0.75)
+STRIP_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Size:
+    """A disc or body, in units of the spacing: heights in front, in the middle and behind, length from front
+    to back, area; canal: its width behind a disc; partial: cut off by the edge of the slice.
+    """
+
+    level: str
+    kind: str
+    front: float
+    middle: float
+    back: float
+    length: float
+    area: float
+    canal: float | None
+    partial: bool
+    centre: tuple[float, float]  # row, column in pixels
+
+
+@dataclass(frozen=True)
+class LumbarReading:
+    """What a mask says: the column, its levels and their sizes, from top to bottom."""
+
+    column: Column
+    levels: Levels
+    sizes: tuple[Size, ...]
+
+
+def read_lumbar(mask: Mask, spacing: Spacing = (1.0, 1.0)) -> LumbarReading:
+    """Column, levels and sizes of a mask (H, W)."""
+    column = find_column(mask, spacing)
+    levels = name_levels(column)
+    canal = np.argwhere(mask == CANAL) * np.array(spacing)
+    area = spacing[0] * spacing[1]
+    sizes: list[Size] = []
+    for k, body in enumerate(column.bodies):
+        if body is not None:
+            sizes.append(
+                _size(body, levels.bodies[k] if levels.known else "", "vertebra", spacing, area, None)
+            )
+        if k < len(column.discs):
+            disc = column.discs[k]
+            sizes.append(
+                _size(disc, levels.discs[k], "disc", spacing, area, _canal_width(disc, canal, spacing))
+            )
+    return LumbarReading(column, levels, tuple(sizes))
+
+
+def _size(part: Part, level: str, kind: str, spacing: Spacing, area: float, canal: float | None) -> Size:
+    places = part.pixels * np.array(spacing) - part.centre
+    along = places @ part.along
+    first, last = np.percentile(along, (1, 99))
+    length = float(last - first) / 0.98
+    front, middle, back = (
+        _thickness(along, first + share * (last - first), STRIP_SHARE * length, area) for share in STRIPS
+    )
+    row, column = part.centre / np.array(spacing)
+    return Size(
+        level,
+        kind,
+        front,
+        middle,
+        back,
+        length,
+        len(part.pixels) * area,
+        canal,
+        part.touches_border,
+        (float(row), float(column)),
+    )
+
+
+def _thickness(positions: NDArray[np.float64], at: float, width: float, area: float) -> float:
+    """Area of a strip divided by its width."""
+    return float((np.abs(positions - at) <= width / 2).sum()) * area / width
+
+
+def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> float | None:
+    """Mean thickness of the canal behind a disc, None where there is none."""
+    if not len(canal):
+        return None
+    reach = np.ptp((disc.pixels * np.array(spacing)) @ disc.across)
+    area = spacing[0] * spacing[1]
+    from_disc = canal - disc.centre
+    behind = from_disc @ disc.along > 0
+    height = max(float(reach), 4 * area**0.5)
+    count = int((behind & (np.abs(from_disc @ disc.across) <= height / 2)).sum())
+    return count * area / height if count else None

@@ -87,15 +87,15 @@ def test_predicted_prompts_run_and_are_no_resume_of_generic_ones(
 ) -> None:
     out = tmp_path / "out"
     assert run("segment", slices, "-o", out, "--weights", weights)[0] == 0
-    assert run("segment", slices, "-o", out, "--weights", weights, "--prompts", "predicted", "--resume")[0] == 0
+    assert (
+        run("segment", slices, "-o", out, "--weights", weights, "--prompts", "predicted", "--resume")[0] == 0
+    )
     record = json.loads((out / "run.json").read_text())
     assert record["scans"]["reused"] == 0
     assert record["reader"]["prompts"] == "predicted"
 
 
-def test_wrong_usage_is_one_line_with_a_remedy(
-    slices: Path, weights: Path, tmp_path: Path, run: Run
-) -> None:
+def test_wrong_usage_is_one_line_with_a_remedy(slices: Path, weights: Path, tmp_path: Path, run: Run) -> None:
     out, empty = tmp_path / "out", tmp_path / "empty"
     empty.mkdir()
     for arguments, word in (

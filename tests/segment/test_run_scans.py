@@ -114,7 +114,9 @@ def test_pictures_to_masks_levels_tables_and_page(tmp_path: Path, reader: KnownS
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_resume_keeps_what_the_same_network_gave_of_the_same_file(tmp_path: Path, reader: KnownSlices) -> None:
+def test_resume_keeps_what_the_same_network_gave_of_the_same_file(
+    tmp_path: Path, reader: KnownSlices
+) -> None:
     folder = tmp_path / "in"
     picture(folder, "a.png", 1, reader)
     picture(folder, "b.png", 2, reader)
@@ -185,11 +187,15 @@ def test_an_oblique_volume_gets_masks_in_its_geometry_and_millimetres(
     assert (numbers[:, int(x), int(y)] == 4).all()
 
 
-def test_a_volume_that_is_not_sagittal_or_of_no_spine_is_an_error(tmp_path: Path, reader: KnownSlices) -> None:
+def test_a_volume_that_is_not_sagittal_or_of_no_spine_is_an_error(
+    tmp_path: Path, reader: KnownSlices
+) -> None:
     (tmp_path / "in").mkdir()
     values = np.random.default_rng(0).normal(size=(64, 64, 40)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(values, np.diag([0.6, 0.6, 4.0, 1])), tmp_path / "in" / "axial.nii")
-    Image.fromarray((values[:, :, 0] * 40 + 128).clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / "x.png")
+    Image.fromarray((values[:, :, 0] * 40 + 128).clip(0, 255).astype(np.uint8)).save(
+        tmp_path / "in" / "x.png"
+    )
     nibabel.save(nibabel.Nifti1Image(values, np.diag([4.0, 90.0, 90.0, 1])), tmp_path / "in" / "huge.nii")
     reasons = {result.scan: result.reason for result in segment(tmp_path / "in", reader).results()}
     assert "not acquired sagittally" in reasons["axial.nii"]

@@ -42,7 +42,11 @@ def test_sizes_follow_the_spacing() -> None:
     mask = lumbar_phantom(4).mask
     pixels, half = read_lumbar(mask).sizes, read_lumbar(mask, (0.5, 0.5)).sizes
     for a, b in zip(pixels, half, strict=True):
-        assert (b.level, b.middle, b.length) == (a.level, pytest.approx(a.middle / 2), pytest.approx(a.length / 2))
+        assert (b.level, b.middle, b.length) == (
+            a.level,
+            pytest.approx(a.middle / 2),
+            pytest.approx(a.length / 2),
+        )
         assert b.area == pytest.approx(a.area / 4)
 
 

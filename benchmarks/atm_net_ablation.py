@@ -1,12 +1,12 @@
 """Does language help ATM-Net? The same backbone, steps and data with prompts, without text, with a learned
 vector a class instead of words, and MONAI's U-Net, which costs more.
 
-python benchmarks/atm_net_ablation.py --data DATA --out RUNS [--steps 900] [--seeds 1] [--variants prompts ...]
+python benchmarks/atm_net_ablation.py --data DATA --out RUNS [--steps 900] [--seeds 1] [--variants ...]
 
-DATA holds slices as images/ and masks/. Runs that are there go on or are kept; RUNS/table.md holds the figures on
-the held patients, every slice of them: Dice by structure, HD95 in pixels, and for `prompts` what other prompts at
-test time change: predicted (two passes), oracle (from the annotation: an upper bound), shuffled (each class gets
-the prompt of another).
+DATA holds slices as images/ and masks/. Runs that are there go on or are kept; RUNS/table.md holds figures
+on the held patients, every slice of them: Dice by structure, HD95 in pixels, and for `prompts` what other
+prompts at test time change: predicted (two passes), oracle (from the annotation: an upper bound), shuffled
+(each class gets the prompt of another).
 """
 
 from __future__ import annotations

@@ -20,7 +20,13 @@ void bind_latent_pools(pybind11::module_& module);
 void bind_covariance_decorrelation(pybind11::module_& module);
 void bind_cross_decorrelation(pybind11::module_& module);
 void bind_machine_peak(pybind11::module_& module);
-void bind_cuda_scse_gate(pybind11::module_& module);  // in builds with CUDA
+// In builds with CUDA.
+void bind_cuda_scse_gate(pybind11::module_& module);
+void bind_cuda_covariance_decorrelation(pybind11::module_& module);
+void bind_cuda_cross_decorrelation(pybind11::module_& module);
+void bind_cuda_latent_pool(pybind11::module_& module);
+void bind_cuda_dictionary_pool(pybind11::module_& module);
+void bind_cuda_conv3x3(pybind11::module_& module);
 
 inline void raise_unless_ok(const Status& status) {
   switch (status.code) {

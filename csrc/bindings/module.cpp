@@ -74,5 +74,10 @@ PYBIND11_MODULE(_core, module) {
   bind_machine_peak(module);
 #if defined(SPINECORE_WITH_CUDA)
   bind_cuda_scse_gate(module);
+  bind_cuda_covariance_decorrelation(module);
+  bind_cuda_cross_decorrelation(module);
+  bind_cuda_latent_pool(module);
+  bind_cuda_dictionary_pool(module);
+  bind_cuda_conv3x3(module);
 #endif
 }

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "spinecore/cuda/scse_gate.h"
+#include "spinecore/cuda/element.h"
 #include "spinecore/entry_checks.h"
 
 namespace spinecore::cuda {
@@ -73,13 +73,16 @@ inline Status check_same_image(const char* op, const TensorView& view, const Ten
   return status;
 }
 
+// Memory that is read and written four floats at a time.
+inline Status check_fours(const char* op, const TensorView& view) {
+  if (reinterpret_cast<uintptr_t>(view.data) % 16 == 0) return {};
+  return Status::wrong_value(argument(op, view) + "is not aligned to 16 bytes: allocate it");
+}
+
 inline Status check_device_workspace(const char* op, const TensorView& workspace, int64_t needed) {
   Status status = check_here(op, workspace);
   if (status.ok()) status = check_workspace(op, as_if_on_cpu(workspace), needed);
-  if (status.ok() && reinterpret_cast<uintptr_t>(workspace.data) % 16 != 0) {
-    status = Status::wrong_value(argument(op, workspace) + "is not aligned to 16 bytes: allocate it");
-  }
-  return status;
+  return status.ok() ? check_fours(op, workspace) : status;
 }
 
 }  // namespace spinecore::cuda

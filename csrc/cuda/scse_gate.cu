@@ -12,10 +12,6 @@ namespace {
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-const char* element_name(Element element) {
-  return element == Element::float32 ? "float32" : element == Element::bfloat16 ? "bfloat16" : "float16";
-}
-
 Status answer(cudaError_t error, const char* what, const ScseGatePlan& p) {
   if (error == cudaSuccess) return {};
   return Status::internal(std::string("scse_gate_") + (p.backward ? "backward" : "forward") +

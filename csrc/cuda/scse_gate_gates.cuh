@@ -1,7 +1,7 @@
 // The gates of scSE: how they mix, and the small network of the channel gate, forward and backward, of one sample.
 #pragma once
 
-#include "block_sums.cuh"
+#include "small_matrices.cuh"
 #include "spinecore/cuda/scse_gate.h"
 
 namespace spinecore::cuda {

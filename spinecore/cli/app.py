@@ -21,6 +21,7 @@ from spinecore.cli import (
     measure,
     models,
     predict,
+    screen,
     segment,
     selfcheck,
     study,
@@ -46,6 +47,7 @@ app.command("selfcheck")(selfcheck.selfcheck)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
+app.command("screen")(screen.screen)
 app.command("study")(study.study)
 app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)

@@ -56,7 +56,7 @@ def train(
     from spinecore.training.tables import train_table_command
 
     task = model_spec(model).task
-    if task == "multimodal":
+    if task in ("multimodal", "gait"):
         source = {"table": table, "modalities": modalities, "data": data, "dataset": dataset}
         train_table_command(
             model,
@@ -65,7 +65,7 @@ def train(
             config=config,
             epochs=epochs,
             steps=steps,
-            batch=batch or 256,
+            batch=batch or (32 if task == "gait" else 256),
             lr=lr,
             seed=seed,
             fresh=fresh,

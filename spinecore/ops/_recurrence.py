@@ -9,6 +9,7 @@ u_0..u_steps cost one pass each and are computed again where the backward needs 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -128,6 +129,9 @@ def affine(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.batch_norm(z, scale, shift, mean, variance, False, 0.0, 0.0, False)
 
 
+Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 def preactivations(x: Tensor, w_in: Tensor, w_rec: Tensor, norms: list[Normalisation]) -> list[Tensor]:
     """Pre-activations z_0..z_steps under affine maps."""
     z: list[Tensor] = [convolve(x, w_in)]
@@ -145,8 +149,11 @@ def recurrence_backward(
     norms: list[Normalisation],
     eps: float,
     residual: bool,
+    gradients: Gradients = convolution_gradients,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """dx, dw_in, dw_rec and the per-step gradients (steps+1, C) of the normalisation's weight and bias."""
+    """dx, dw_in, dw_rec and the per-step gradients (steps+1, C) of the normalisation's weight and bias.
+    ``gradients`` are those of the convolution, of its data and of its weight.
+    """
     channels = x.shape[1]
     dtype = accumulation_dtype(x.dtype)
     layout = output_format(x)
@@ -179,10 +186,10 @@ def recurrence_backward(
         dd = dz if dd is None else dd.add_(dz)
         if step:
             u = norms[step - 1].activate(z[step - 1])
-            du, dw = convolution_gradients(dz, u, w_rec)
+            du, dw = gradients(dz, u, w_rec)
             dw_rec = dw if dw_rec is None else dw_rec.add_(dw)
     assert dd is not None
-    dx, dw_in = convolution_gradients(dd, x, w_in)
+    dx, dw_in = gradients(dd, x, w_in)
     if residual:
         dx = dx.add_(dy)
     if dw_rec is None:

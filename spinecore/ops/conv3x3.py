@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
+from spinecore.ops import _conv3x3_cuda, _conv3x3_triton
 from spinecore.ops import _conv3x3_native as _native_kernel
 from spinecore.ops._recurrence import convolution_gradients
 from spinecore.ops._shared import (
@@ -212,14 +213,18 @@ SPEC = OpSpec(
     samples=_samples,
     cost=_cost,
     kernels={
-        "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile)
+        "cuda": _conv3x3_cuda.FORWARD,
+        "triton": _conv3x3_triton.FORWARD,
+        "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile),
     },
     backward_kernels={
+        "cuda": _conv3x3_cuda.BACKWARD,
+        "triton": _conv3x3_triton.BACKWARD,
         "cpu": Kernel(
             _native_kernel.backward(_backward_reference),
             _native_kernel.can_run,
             _native_kernel.backward_worthwhile,
-        )
+        ),
     },
     equations="y = activation(conv(x, w) + bias + residual)",
     source="our choice of epilogue; He et al. 2016",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
-from spinecore.ops import _covariance_native
+from spinecore.ops import _covariance_cuda, _covariance_native, _covariance_triton
 from spinecore.ops._shared import accumulation_dtype, check_float, check_shape, fail, fail_dtype
 from spinecore.ops._spec import Cost, OpSpec, Sample, register
 
@@ -248,10 +248,14 @@ SPEC = OpSpec(
     source="Bardes, Ponce, LeCun 2022 (VICReg)",
     differentiable=2,
     kernels={
-        "cpu": Kernel(_covariance_native.forward, _covariance_native.can_run, _covariance_native.worthwhile)
+        "cuda": Kernel(_covariance_cuda.forward, _covariance_cuda.can_run),
+        "triton": Kernel(_covariance_triton.forward, _covariance_triton.can_run),
+        "cpu": Kernel(_covariance_native.forward, _covariance_native.can_run, _covariance_native.worthwhile),
     },
     backward_kernels={
-        "cpu": Kernel(_covariance_native.backward, _covariance_native.can_run, _covariance_native.worthwhile)
+        "cuda": Kernel(_covariance_cuda.backward, _covariance_cuda.can_run),
+        "triton": Kernel(_covariance_triton.backward, _covariance_triton.can_run),
+        "cpu": Kernel(_covariance_native.backward, _covariance_native.can_run, _covariance_native.worthwhile),
     },
 )
 _FORWARD, _BACKWARD = register(SPEC)

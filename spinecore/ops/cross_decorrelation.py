@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spinecore import backends
-from spinecore.ops import _cross_native
+from spinecore.ops import _cross_cuda, _cross_native, _cross_triton
 from spinecore.ops._shared import accumulation_dtype, fail, fail_dtype
 from spinecore.ops._spec import OPS, Cost, OpSpec, Sample, register
 from spinecore.ops.covariance_decorrelation import check_features
@@ -229,7 +229,8 @@ def _spec(
         )
         return da, db
 
-    forward_kernel, backward_kernel = _cross_native.kernels(normalise)
+    families = {"cuda": _cross_cuda, "triton": _cross_triton, "cpu": _cross_native}
+    kernels = {name: family.kernels(normalise) for name, family in families.items()}
     return OpSpec(
         name=name,
         function=function,
@@ -251,8 +252,8 @@ def _spec(
         cost=_cost,
         equations=equations,
         source=source,
-        kernels={"cpu": forward_kernel},
-        backward_kernels={"cpu": backward_kernel},
+        kernels={name: pair[0] for name, pair in kernels.items()},
+        backward_kernels={name: pair[1] for name, pair in kernels.items()},
     )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
+from spinecore.ops import _latent_absorbed, _latent_pool_cuda, _latent_pool_triton
 from spinecore.ops import _latent_attention_pool_native as _cpu
 from spinecore.ops._attention import (
     check_tokens,
@@ -334,8 +335,16 @@ SPEC = OpSpec(
     autocast={**dict.fromkeys(("x", "latents", "wq", "wk", "wv", "wo"), "lower"), "bias": "float32"},
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_cpu.forward, can_run, worthwhile)},
-    backward_kernels={"cpu": Kernel(_cpu.backward, can_run, worthwhile)},
+    kernels={
+        "cuda": Kernel(_latent_pool_cuda.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "triton": Kernel(_latent_pool_triton.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "cpu": Kernel(_cpu.forward, can_run, worthwhile),
+    },
+    backward_kernels={
+        "cuda": Kernel(_latent_pool_cuda.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "triton": Kernel(_latent_pool_triton.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "cpu": Kernel(_cpu.backward, can_run, worthwhile),
+    },
     equations="P = softmax((latents wq)(x wk)^T / sqrt(D / heads) + bias); y = concat_heads(P (x wv)) wo",
     source="Jaegle et al. 2021 (Perceiver); Lee et al. 2019 (Set Transformer, PMA)",
 )

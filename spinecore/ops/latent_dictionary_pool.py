@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
+from spinecore.ops import _dictionary_pool_cuda, _dictionary_pool_triton, _latent_absorbed
 from spinecore.ops import _latent_dictionary_pool_native as _cpu
 from spinecore.ops._attention import check_tokens, heads_first, heads_last, kept_tokens
 from spinecore.ops._latent_native import can_run, worthwhile
@@ -232,8 +233,20 @@ SPEC = OpSpec(
     autocast=dict.fromkeys(("x", "dictionary", "wq", "wk", "wv", "wo"), "lower"),
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_cpu.forward, can_run, worthwhile)},
-    backward_kernels={"cpu": Kernel(_cpu.backward, can_run, worthwhile)},
+    kernels={
+        "cuda": Kernel(_dictionary_pool_cuda.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "triton": Kernel(
+            _dictionary_pool_triton.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile
+        ),
+        "cpu": Kernel(_cpu.forward, can_run, worthwhile),
+    },
+    backward_kernels={
+        "cuda": Kernel(_dictionary_pool_cuda.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "triton": Kernel(
+            _dictionary_pool_triton.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile
+        ),
+        "cpu": Kernel(_cpu.backward, can_run, worthwhile),
+    },
     equations=(
         "P = softmax((x wq)(dictionary wk)^T / sqrt(D / heads)); "
         "y = mean_tokens(concat_heads(P (dictionary wv))) wo"

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
-from spinecore.ops import _recurrence_native
+from spinecore.ops import _recurrence_native, _recurrent_residual_conv_cuda, _recurrent_residual_conv_triton
 from spinecore.ops import _recurrent_residual_conv_native as _native_kernel
 from spinecore.ops import recurrent_residual_conv_bn as _training
 from spinecore.ops._recurrence import (
@@ -201,10 +201,14 @@ SPEC = OpSpec(
     samples=_samples,
     cost=_cost,
     kernels={
-        "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile)
+        "cuda": _recurrent_residual_conv_cuda.FORWARD,
+        "triton": _recurrent_residual_conv_triton.FORWARD,
+        "cpu": Kernel(_native_kernel.forward(_reference), _native_kernel.can_run, _native_kernel.worthwhile),
     },
     backward_kernels={
-        "cpu": Kernel(_native_backward, _recurrence_native.can_run, _recurrence_native.worthwhile)
+        "cuda": _recurrent_residual_conv_cuda.BACKWARD,
+        "triton": _recurrent_residual_conv_triton.BACKWARD,
+        "cpu": Kernel(_native_backward, _recurrence_native.can_run, _recurrence_native.worthwhile),
     },
     equations="u_k = relu(scale_k (conv(x, w_in) + [k > 0] conv(u_{k-1}, w_rec)) + shift_k); y = x + u_steps",
     source="Liang and Hu 2015; Alom et al. 2018 (R2U-Net)",

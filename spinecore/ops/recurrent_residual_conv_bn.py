@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spinecore import backends
 from spinecore.backends import Kernel
-from spinecore.ops import _recurrence_native
+from spinecore.ops import _recurrence_native, _recurrent_residual_conv_cuda, _recurrent_residual_conv_triton
 from spinecore.ops._recurrence import (
     Normalisation,
     at_step,
@@ -306,9 +306,15 @@ SPEC = OpSpec(
     autocast={"x": "lower", "w_in": "lower", "w_rec": "lower", "gamma": "float32", "beta": "float32"},
     samples=_samples,
     cost=_cost,
-    kernels={"cpu": Kernel(_native, _recurrence_native.can_run, _recurrence_native.worthwhile)},
+    kernels={
+        "cuda": _recurrent_residual_conv_cuda.FORWARD_BN,
+        "triton": _recurrent_residual_conv_triton.FORWARD_BN,
+        "cpu": Kernel(_native, _recurrence_native.can_run, _recurrence_native.worthwhile),
+    },
     backward_kernels={
-        "cpu": Kernel(_native_backward, _recurrence_native.can_run, _recurrence_native.worthwhile)
+        "cuda": _recurrent_residual_conv_cuda.BACKWARD_BN,
+        "triton": _recurrent_residual_conv_triton.BACKWARD_BN,
+        "cpu": Kernel(_native_backward, _recurrence_native.can_run, _recurrence_native.worthwhile),
     },
     equations="u_k = relu(bn_k(conv(x, w_in) + [k > 0] conv(u_{k-1}, w_rec))); y = x + u_steps",
     source="Liang and Hu 2015; Alom et al. 2018 (R2U-Net)",

@@ -21,6 +21,11 @@ def emulated_scse_gate() -> ModuleType:
     return sources.operator_module("scse_gate", "emulated_scse_gate")
 
 
+@pytest.fixture(scope="session")
+def emulated_covariance() -> ModuleType:
+    return sources.operator_module("covariance_decorrelation", "emulated_covariance")
+
+
 @pytest.fixture
 def as_the_core(monkeypatch: pytest.MonkeyPatch) -> Use:
     """Lets the package's Python call a module built here instead of its core, with tensors of the CPU."""

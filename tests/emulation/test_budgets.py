@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 from emulation import budgets, ptx, resources
 
 from spinecore import _native
-from spinecore.ops import _device, _scse_gate_cuda
+from spinecore.ops import _device
 
 RECORDED = json.loads(budgets.PATH.read_text())
 UPDATE = "run `python -m emulation.budgets` in tests/emulation and look at the difference"
@@ -39,13 +38,11 @@ def test_registers_shared_memory_and_occupancy(architecture: int) -> None:
 
 
 @pytest.mark.gpu_less
-def test_bytes_sectors_and_bank_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ptx.operator_module("scse_gate", "budget_scse_gate", budgets.KERNELS, trace=True)
-    monkeypatch.setattr(_native, "core", lambda: module)
+@pytest.mark.parametrize("operator", budgets.OPERATORS)
+def test_bytes_sectors_and_bank_conflicts(operator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_device, "stream_of", lambda _x: nullcontext(0))
-    recorded = RECORDED["memory"]["scse_gate"]
-    now: dict[str, Any] = budgets.memory(_scse_gate_cuda, module)
-    assert now == {name: recorded[name] for name in now}, UPDATE
+    now = budgets.memory(operator, lambda module: monkeypatch.setattr(_native, "core", lambda: module))
+    assert now == RECORDED["memory"][operator], UPDATE
 
 
 def test_the_limits_hold_or_have_a_reason() -> None:

@@ -6,29 +6,50 @@ python -m emulation.budgets    (in tests/emulation, to write the file)
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from emulation import ptx, resources, sources, trace
+from emulation import covariance_oracle, cross_oracle, ptx, resources, sources, trace
 from emulation import scse_gate_oracle as oracle
 
 PATH = sources.ROOT / "benchmarks/budgets.json"
-THREADS = {"scse_gate": 256}
+# The sources of kernels, with the threads of a block, and the kernels that have other blocks.
+THREADS: dict[str, tuple[int, dict[str, int]]] = {
+    "scse_gate": (256, {}),
+    "feature_products": (256, {"multiply_factors": 128}),
+    "covariance_decorrelation": (256, {}),
+    "cross_decorrelation": (256, {}),
+}
+OPERATORS = ("scse_gate", "covariance_decorrelation", "cross_decorrelation")
 CASE = (1, 64, 48, 48)
 PASSES = {"forward": 3, "backward": 4}  # reads and writes of an image: the least
 KERNELS = ("IfLb1ELi8E", "I13__nv_bfloat16Lb1ELi8E", "contiguousIfLb1E", "contiguousI13__nv_bfloat16Lb1")
 KERNELS += ("apply_gatesIfLi4E", "apply_gatesI13__nv_bfloat16Li8E")
 
+# Of the penalties, those of float32.
+FLOAT = ("multiply_factorsIf", "featuresIf", "covariance_", "cross_", "rowsIf", "gradientIf")
+
 
 def compiled(architecture: int) -> dict[str, Any]:
     """Registers, spills, shared memory and occupancy of every CUDA kernel."""
-    return {name: resources.cuda_resources(name, architecture, threads) for name, threads in THREADS.items()}
+    return {name: resources.cuda_resources(name, architecture, *blocks) for name, blocks in THREADS.items()}
 
 
-def memory(run: Any, module: Any) -> dict[str, Any]:
+def figures(kernels: dict[str, trace.Kernel], least: int) -> dict[str, Any]:
+    """Of the kernels of one pass that must move at least so many bytes."""
+    moved = trace.SECTOR * sum(kernel.loaded + kernel.stored for kernel in kernels.values())
+    return {
+        "bytes over the least": round(moved / least, 3),
+        "sectors over the ideal": {n: round(k.sector_ratio(), 3) for n, k in kernels.items()},
+        "bank ways": {n: round(k.worst_ways(), 2) for n, k in kernels.items()},
+    }
+
+
+def memory_of_scse_gate(run: Any, module: Any) -> dict[str, Any]:
     """Sectors, bank conflicts and bytes of the scSE gate; `run` is the package's forward and backward."""
-    figures: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for dtype, channels_last in ((d, c) for d in (torch.float32, torch.bfloat16) for c in (False, True)):
         case = oracle.make_case(CASE, 8, "add", channels_last, dtype)
         arguments = case.arguments()
@@ -43,13 +64,55 @@ def memory(run: Any, module: Any) -> dict[str, Any]:
         )
         for direction, kernels in (("forward", forward), ("backward", backward)):
             least = PASSES[direction] * case.x.numel() * case.x.element_size()
-            moved = trace.SECTOR * sum(kernel.loaded + kernel.stored for kernel in kernels.values())
-            figures[f"{direction}, {label}"] = {
-                "bytes over the least": round(moved / least, 3),
-                "sectors over the ideal": {n: round(k.sector_ratio(), 3) for n, k in kernels.items()},
-                "bank ways": {n: round(k.worst_ways(), 2) for n, k in kernels.items()},
-            }
-    return figures
+            found[f"{direction}, {label}"] = figures(kernels, least)
+    return found
+
+
+def memory_of_covariance(run: Any, module: Any) -> dict[str, Any]:
+    """Of the covariance penalty: z is read for the means, and by the tiles; a square is written."""
+    found: dict[str, Any] = {}
+    for rows, width, form in ((256, 128, "covariance"), (64, 256, "Gram")):
+        case = covariance_oracle.make_case(rows, width)
+        kept: list[Any] = []
+        arguments = (case.z, case.mask, case.gamma, case.eps)
+        side = 4 * min(rows, width) ** 2
+        size = 4 * case.z.numel()
+        forward = trace.traced(module, lambda a=arguments, k=kept: k.extend(run.forward(*a)))
+        found[f"forward, {form}"] = figures(forward, 2 * size + side)
+        scalars = (case.d_off, case.d_hinge)
+        backward = trace.traced(
+            module,
+            lambda a=arguments, s=scalars, k=kept: run.backward(*a[:2], *s, k[2], k[3], *a[2:]),
+        )
+        found[f"backward, {form}"] = figures(backward, 2 * size + side)
+    return found
+
+
+def memory_of_cross(run: Any, module: Any) -> dict[str, Any]:
+    """Of the orthogonality penalty, which has every kernel: reads for means, norms and the product; backward,
+    the product, the part along the rows, the mean and the result.
+    """
+    case = cross_oracle.make_case(256, 128, 64, normalise=True)
+    forward, backward = (kernel.run for kernel in run.kernels(True))
+    size, side = 4 * (case.a.numel() + case.b.numel()), 4 * 128 * 64
+    kept: list[Any] = []
+    found = trace.traced(module, lambda: kept.extend(forward(case.a, case.b)))
+    back = trace.traced(module, lambda: backward(case.a, case.b, case.grad, *kept[1:]))
+    return {"forward": figures(found, 3 * size + side), "backward": figures(back, 9 * size + 2 * side)}
+
+
+def memory(operator: str, use: Callable[[Any], None]) -> dict[str, Any]:
+    """Sectors, bank conflicts and bytes of one operator; `use` puts a module in the place of the core."""
+    from spinecore.ops import _covariance_cuda, _cross_cuda, _scse_gate_cuda
+
+    shape, measure, run, kernels = {
+        "scse_gate": (list(CASE), memory_of_scse_gate, _scse_gate_cuda, KERNELS),
+        "covariance_decorrelation": ([256, 128], memory_of_covariance, _covariance_cuda, FLOAT),
+        "cross_decorrelation": ([256, 128, 64], memory_of_cross, _cross_cuda, FLOAT),
+    }[operator]
+    module = ptx.operator_module(operator, f"traced_{operator}", kernels, trace=True)
+    use(module)
+    return {"shape": shape, **measure(run, module)}
 
 
 def compute() -> dict[str, Any]:
@@ -57,14 +120,15 @@ def compute() -> dict[str, Any]:
     from contextlib import nullcontext
 
     from spinecore import _native
-    from spinecore.ops import _device, _scse_gate_cuda
+    from spinecore.ops import _device
 
-    module = ptx.operator_module("scse_gate", "traced_scse_gate", KERNELS, trace=True)
-    _native.core = lambda: module  # type: ignore[assignment]
+    def use(module: Any) -> None:
+        _native.core = lambda: module  # type: ignore[assignment]
+
     _device.stream_of = lambda _x: nullcontext(0)  # type: ignore[assignment]
     return {
         "compiled": {f"sm_{arch}": compiled(arch) for arch in resources.ARCHITECTURES},
-        "memory": {"scse_gate": {"shape": list(CASE), **memory(_scse_gate_cuda, module)}},
+        "memory": {operator: memory(operator, use) for operator in OPERATORS},
     }
 
 

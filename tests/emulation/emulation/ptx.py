@@ -46,8 +46,13 @@ def translated(
 def operator_module(
     operator: str, name: str, only: Collection[str], architecture: int = 80, trace: bool = False
 ) -> ModuleType:
-    """As `sources.operator_module`, but the kernels are those that nvcc emitted; `only` of these names."""
+    """As `sources.operator_module`, but the kernels are those that nvcc emitted; `only` those of these
+    names, of which each of the operator's sources has one.
+    """
     flags = ["-DEMULATION_PTX", *(["-DEMULATION_TRACE"] if trace else [])]
-    kernels = translated(emitted(operator, architecture).read_text(), name, only, trace)
+    kernels = [
+        translated(emitted(source.stem, architecture).read_text(), f"{name}_{source.stem}", only, trace)
+        for source in sources.kernel_sources(operator)
+    ]
     launcher = sources.compiled(sources.HERE / "bindings/translated.cpp", flags)
-    return sources.operator_module(operator, name, [kernels, launcher], flags)
+    return sources.operator_module(operator, name, [*kernels, launcher], flags)

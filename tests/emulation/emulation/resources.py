@@ -30,8 +30,12 @@ def short_name(mangled: str) -> str:
     return match[1] if match else mangled
 
 
-def cuda_resources(operator: str, architecture: int, threads: int) -> dict[str, dict[str, Any]]:
-    """Of every kernel of csrc/cuda/<operator>.cu, as nvcc builds it for the package."""
+def cuda_resources(
+    operator: str, architecture: int, threads: int, other_threads: dict[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Of every kernel of csrc/cuda/<operator>.cu, as nvcc builds it for the package; `threads` of a block, or
+    those of the kernels that are called otherwise.
+    """
     compiler = ptx.nvcc()
     assert compiler, "nvcc is needed"
     source = sources.ROOT / f"csrc/cuda/{operator}.cu"
@@ -46,8 +50,9 @@ def cuda_resources(operator: str, architecture: int, threads: int) -> dict[str, 
             "spills": int(match[2]) + int(match[3]),
             "shared": int(shared[1]) if shared else 0,
         }
-    for found, share in zip(kernels.values(), occupancies(architecture, threads, kernels), strict=True):
-        found["occupancy"] = share
+    for name, found in kernels.items():
+        block = other_threads.get(name.split("<")[0], threads)
+        found["occupancy"] = occupancies(architecture, block, {name: found})[0]
     return dict(sorted(kernels.items()))
 
 

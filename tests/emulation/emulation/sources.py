@@ -96,10 +96,22 @@ def python_flags() -> tuple[str, ...]:
     return (*(f"-I{place}" for place in places), "-fvisibility=hidden")
 
 
+# Kernels that an operator shares with others lie in a source of their own.
+_SHARED = dict.fromkeys(
+    ("covariance_decorrelation", "cross_decorrelation", "latent_pool", "dictionary_pool"),
+    ("feature_products",),
+)
+
+
+def kernel_sources(operator: str) -> list[Path]:
+    """The package's .cu files of one operator."""
+    return [ROOT / f"csrc/cuda/{stem}.cu" for stem in (operator, *_SHARED.get(operator, ()))]
+
+
 def operator_sources(operator: str) -> list[Path]:
     """The package's sources of one operator, and the checks they share."""
-    cuda = ROOT / "csrc/cuda"
-    return [cuda / f"{operator}.cu", cuda / f"{operator}_entry.cpp", ROOT / "csrc/cpu/tensor_view.cpp"]
+    entry = ROOT / f"csrc/cuda/{operator}_entry.cpp"
+    return [*kernel_sources(operator), entry, ROOT / "csrc/cpu/tensor_view.cpp"]
 
 
 def operator_module(

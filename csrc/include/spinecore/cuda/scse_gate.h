@@ -4,13 +4,12 @@
 
 #include <cstdint>
 
+#include "spinecore/cuda/element.h"
 #include "spinecore/scse_gate.h"
 #include "spinecore/status.h"
 #include "spinecore/tensor_view.h"
 
 namespace spinecore::cuda {
-
-enum class Element : int { float32, bfloat16, float16 };
 
 // Sizes and the split of the work. A chunk is what one block of the first launch reads: a run of pixels of one sample.
 // Chunks form groups, so that whoever adds their sums never has many to wait for.

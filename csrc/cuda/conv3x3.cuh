@@ -1,0 +1,126 @@
+// Convolution as a product of patches with weights: the patches are never stored, a factor reads them from the image.
+#pragma once
+
+#include "product.cuh"
+#include "spinecore/cuda/conv3x3.h"
+
+namespace spinecore::cuda {
+
+// Rows are the pixels of all samples, columns (tap, channel); taps row by row. Channels-last.
+struct Patches {
+  const void* image;
+  int rows, columns;  // as of every factor
+  int height, width, channels;
+  bool vectors;  // channels are a multiple of four, and four may be read at once
+};
+
+template <class T>
+__device__ __forceinline__ void load_four(const Patches& p, int row, int column, float (&values)[4]) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) values[e] = 0.0f;
+  if (row >= p.rows || column >= p.columns) return;
+  const int x = row % p.width, y = row / p.width % p.height;
+  const T* image = static_cast<const T*>(p.image) + static_cast<int64_t>(row) * p.channels;
+  const auto offset_of = [&](int tap) { return tap / 3 * p.width - p.width + tap % 3 - 1; };
+  const auto inside = [&](int tap) {
+    const int down = y + tap / 3 - 1, across = x + tap % 3 - 1;
+    return down >= 0 && down < p.height && across >= 0 && across < p.width;
+  };
+  if (p.vectors) {
+    const int tap = column / p.channels, channel = column % p.channels;
+    if (inside(tap)) read_four(image + static_cast<int64_t>(offset_of(tap)) * p.channels + channel, values);
+  } else {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int tap = (column + e) / p.channels, channel = (column + e) % p.channels;
+      if (column + e < p.columns && inside(tap)) {
+        values[e] = to_float(image[static_cast<int64_t>(offset_of(tap)) * p.channels + channel]);
+      }
+    }
+  }
+}
+
+// Four elements of one pixel of an image, or zeros where there is none.
+template <class T>
+__device__ __forceinline__ void read_pixel(const void* image, int channels, bool vectors, int row, int column,
+                                           float (&values)[4]) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) values[e] = 0.0f;
+  if (image == nullptr) return;
+  const T* from = static_cast<const T*>(image) + static_cast<int64_t>(row) * channels + column;
+  if (vectors) {
+    read_four(from, values);
+  } else {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (column + e < channels) values[e] = to_float(from[e]);
+    }
+  }
+}
+
+// vectors: four channels of every image that is read or written here may be at once.
+template <class T, bool tensor>
+__global__ void __launch_bounds__(product_threads, 3)
+    convolve(Patches patches, Factor weights, Conv3x3Plan plan, Conv3x3Pointers p, bool vectors) {
+  __shared__ ProductBuffers buffers;
+  const int2 place = place_of(plan.forward, static_cast<int>(blockIdx.x));
+  const int first = place.x * product_tile, column = place.y * product_tile + own_column();
+  float sums[8][4] = {};
+  multiply_tile<T, false, T, false, tensor>(patches, weights, first, place.y * product_tile, 0, patches.columns,
+                                            buffers, sums);
+  if constexpr (tensor && has_tf32) arrange(buffers, sums);
+  if (column >= plan.out) return;
+  float scale[4], shift[4];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const bool inside = column + j < plan.out;
+    scale[j] = p.scale != nullptr && inside ? p.scale[column + j] : 1.0f;
+    shift[j] = p.shift != nullptr && inside ? p.shift[column + j] : 0.0f;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int row = first + own_row() + i;
+    if (row >= patches.rows) break;
+    float addend[4], before[4], after[4];
+    read_pixel<T>(p.addend, plan.out, vectors, row, column, addend);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) sums[i][j] += addend[j];
+    if (p.raw != nullptr) write_row(static_cast<T*>(p.raw), plan.out, vectors, row, column, sums[i]);
+    if (p.y == nullptr) continue;
+    read_pixel<T>(p.before, plan.out, vectors, row, column, before);
+    read_pixel<T>(p.after, plan.out, vectors, row, column, after);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      float value = scale[j] * sums[i][j] + shift[j] + before[j];
+      if (p.relu) value = value < 0.0f ? 0.0f : value;  // a NaN stays one
+      sums[i][j] = value + after[j];
+    }
+    write_row(static_cast<T*>(p.y), plan.out, vectors, row, column, sums[i]);
+  }
+}
+
+// dw = dy^T patches, split over the pixels.
+template <class T, bool tensor>
+__global__ void __launch_bounds__(product_threads, 3)
+    differentiate_weights(Factor dy, Patches patches, Conv3x3Plan plan, float* dw, bool vectors, float* workspace) {
+  __shared__ ProductBuffers buffers;
+  const ProductPlan& product = plan.weights;
+  const int tile = static_cast<int>(blockIdx.x) / product.splits, split = static_cast<int>(blockIdx.x) % product.splits;
+  const int2 place = place_of(product, tile);
+  const int row = place.x * product_tile, column = place.y * product_tile, depth = split * product.split_depth;
+  float sums[8][4] = {};
+  multiply_tile<T, true, T, true, tensor>(dy, patches, row, column, depth, min(depth + product.split_depth, product.k),
+                                          buffers, sums);
+  if constexpr (tensor && has_tf32) arrange(buffers, sums);
+  if (!add_splits(product, workspace, 1, 0, tile, split, sums)) return;
+  if (column + own_column() >= product.n) return;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int channel = row + own_row() + i;
+    if (channel < plan.out) {
+      write_row(dw, product.n, vectors, channel, column + own_column(), sums[i]);
+    }
+  }
+}
+
+}  // namespace spinecore::cuda

@@ -1,0 +1,121 @@
+// Attention of tokens to a dictionary: scores by the shared product, a softmax of every token and head in place, and
+// their gradients. The mean over the tokens and the small projections are the caller's.
+#include "spinecore/cuda/dictionary_pool.h"
+
+#include <string>
+
+#include "block_sums.cuh"
+#include "feature_products.h"
+#include "launches.h"
+
+namespace spinecore::cuda {
+
+inline constexpr int softmax_threads = 256;
+
+// A warp for each token and head: weights in the place of scores.
+__global__ void __launch_bounds__(softmax_threads) softmax_of_heads(float* scores, int64_t groups, int rows) {
+  const int64_t group = (int64_t{blockIdx.x} * softmax_threads + threadIdx.x) / 32;
+  if (group >= groups) return;  // the same for a whole warp
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  float* own = scores + group * rows;
+  float top = -INFINITY, total = 0.0f;
+  for (int r = lane; r < rows; r += 32) top = fmaxf(top, own[r]);
+  for (int bit = 1; bit < 32; bit <<= 1) top = fmaxf(top, __shfl_xor_sync(all_lanes, top, bit));
+  for (int r = lane; r < rows; r += 32) total += expf(own[r] - top);
+  total = sum_lanes(total, 1, 32);
+  for (int r = lane; r < rows; r += 32) own[r] = expf(own[r] - top) / total;
+}
+
+// A warp for each token and head: P (dP - sum P dP), where dP is what the token counts times the gradient of the mean.
+__global__ void __launch_bounds__(softmax_threads)
+    differentiate_softmax(DictionaryPoolPlan plan, DictionaryPoolBackwardPointers p) {
+  const int64_t group = (int64_t{blockIdx.x} * softmax_threads + threadIdx.x) / 32;
+  const int64_t token = group / plan.heads, sample = token / plan.tokens;
+  if (sample >= plan.batch) return;
+  const int lane = static_cast<int>(threadIdx.x) % 32, rows = plan.rows;
+  const float* weights = p.weights + group * rows;
+  const float* d_mean = p.d_mean + (sample * plan.heads + group % plan.heads) * rows;
+  const float share = p.share[token];
+  float total = 0.0f;
+  for (int r = lane; r < rows; r += 32) total += weights[r] * d_mean[r];
+  total = sum_lanes(total, 1, 32);
+  for (int r = lane; r < rows; r += 32) p.d_scores[group * rows + r] = weights[r] * (d_mean[r] - total) * share;
+}
+
+namespace {
+
+std::string problem(const char* op, const DictionaryPoolPlan& p) {
+  return std::string(op) + " for x with B, N, D = " + std::to_string(p.batch) + ", " + std::to_string(p.tokens) + ", " +
+         std::to_string(p.width) + " (" + element_name(p.element) + ", " + std::to_string(p.entries()) + " entries)";
+}
+
+// The tokens of all samples; those that count nothing are zeros.
+Factor tokens_factor(const DictionaryPoolPlan& p, const void* x, const float* share) {
+  Factor tokens = centred_factor(x, p.batch * p.tokens, p.width, p.element, nullptr, nullptr, share);
+  tokens.mask_only = true;
+  return tokens;
+}
+
+cudaLaunchConfig_t warp_for_each_head(const DictionaryPoolPlan& p, void* stream) {
+  const int64_t groups = int64_t{p.batch} * p.tokens * p.heads;
+  return launch_configuration(divide_up(32 * groups, softmax_threads), softmax_threads, stream);
+}
+
+}  // namespace
+
+DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int heads, int rows, Element element) {
+  DictionaryPoolPlan p;
+  p.batch = batch;
+  p.tokens = tokens;
+  p.width = width;
+  p.heads = heads;
+  p.rows = rows;
+  p.element = element;
+  p.scores = product_plan(batch * tokens, p.entries(), width, false);
+  p.to_tokens = product_plan(batch * tokens, width, p.entries(), false);
+  p.to_entries = product_plan(p.entries(), width, batch * tokens, false);
+  p.forward_workspace = p.scores.workspace;
+  p.backward_workspace = std::max(p.to_tokens.workspace, p.to_entries.workspace);
+  return p;
+}
+
+Status dictionary_pool_forward(const DictionaryPoolPlan& plan, const DictionaryPoolForwardPointers& p, void* stream) {
+  const char* what = "the scores";
+  const Side tokens{tokens_factor(plan, p.x, p.share), false};
+  const Side entries{plain_factor(p.entries, plan.entries(), plan.width), false};
+  Outcome outcome{};
+  outcome.result = p.weights;
+  cudaError_t error = multiply(tokens, entries, plan.scores, outcome, false, p.workspace, stream);
+  if (error == cudaSuccess) {
+    what = "the softmax";
+    const auto config = warp_for_each_head(plan, stream);
+    error = cudaLaunchKernelEx(&config, &softmax_of_heads, p.weights, int64_t{plan.batch} * plan.tokens * plan.heads,
+                               plan.rows);
+  }
+  return launch_status(error, what, problem("dictionary_pool_forward", plan));
+}
+
+Status dictionary_pool_backward(const DictionaryPoolPlan& plan, const DictionaryPoolBackwardPointers& p, void* stream) {
+  const char* what = "the gradient of the scores";
+  const auto config = warp_for_each_head(plan, stream);
+  cudaError_t error = cudaLaunchKernelEx(&config, &differentiate_softmax, plan, p);
+  const Factor d_scores = plain_factor(p.d_scores, plan.batch * plan.tokens, plan.entries());
+  if (error == cudaSuccess) {
+    what = "the gradient of the tokens";
+    Outcome outcome{};
+    outcome.result = p.dx;
+    outcome.element = plan.element;
+    const Side entries{plain_factor(p.entries, plan.entries(), plan.width), true};
+    error = multiply({d_scores, false}, entries, plan.to_tokens, outcome, false, p.workspace, stream);
+  }
+  if (error == cudaSuccess) {
+    what = "the gradient of the entries";
+    Outcome outcome{};
+    outcome.result = p.d_entries;
+    const Side tokens{tokens_factor(plan, p.x, p.share), true};
+    error = multiply({d_scores, true}, tokens, plan.to_entries, outcome, false, p.workspace, stream);
+  }
+  return launch_status(error, what, problem("dictionary_pool_backward", plan));
+}
+
+}  // namespace spinecore::cuda

@@ -1,0 +1,99 @@
+// Launches of the attention between absorbed queries and tokens; latent_pool.cuh has the kernels.
+#include "latent_pool.cuh"
+
+#include <string>
+
+#include "launches.h"
+
+namespace spinecore::cuda {
+namespace {
+
+std::string problem(const char* op, const LatentPoolPlan& p) {
+  return std::string(op) + " for x with B, N, D = " + std::to_string(p.batch) + ", " + std::to_string(p.tokens) + ", " +
+         std::to_string(p.width) + " (" + element_name(p.element) + ", " + std::to_string(p.queries) + " queries)";
+}
+
+// Of the first sample.
+Factor tokens_factor(const LatentPoolPlan& p, const void* x, const float* mask) {
+  return centred_factor(x, p.tokens, p.width, p.element, nullptr, nullptr, mask);
+}
+
+}  // namespace
+
+LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, int rows, Element element) {
+  LatentPoolPlan p;
+  p.batch = batch;
+  p.tokens = tokens;
+  p.width = width;
+  p.queries = queries;
+  p.rows = rows;
+  p.element = element;
+  // Many samples fill a GPU without splits.
+  p.scores = product_plan(tokens, queries, width, false, 1);
+  p.means = product_plan(queries, width, tokens, false, std::max(1, product_blocks / batch));
+  p.to_tokens = product_plan(tokens, width, queries, false, 1);
+  p.to_queries = product_plan(queries, width, batch * tokens, false, product_blocks);
+  p.sums_at = round_up(2ll * batch * divide_up(tokens, product_tile) * queries, 4);
+  p.forward_workspace = p.sums_at + batch * p.means.workspace;
+  p.backward_workspace = p.to_queries.workspace;
+  return p;
+}
+
+Status latent_pool_forward(const LatentPoolPlan& plan, const LatentPoolForwardPointers& p, void* stream) {
+  const Factor tokens = tokens_factor(plan, p.x, p.mask), queries = plain_factor(p.queries, plan.queries, plan.width);
+  const char* what = "the scores";
+  auto config = launch_configuration(int64_t{plan.batch} * plan.scores.tiles, product_threads, stream);
+  cudaError_t error = for_element(plan.element, [&](auto element) {
+    return cudaLaunchKernelEx(&config, &score_tokens<decltype(element)>, tokens, queries, plan, p);
+  });
+  if (error == cudaSuccess) {
+    what = "the norms";
+    config = launch_configuration(divide_up(int64_t{plan.batch} * plan.queries, norm_merge_threads), norm_merge_threads,
+                                  stream);
+    error = cudaLaunchKernelEx(&config, &merge_norms, plan, p.workspace, p.norms);
+  }
+  if (error == cudaSuccess && plan.means.splits > 1) {
+    what = "the reset of its tickets";
+    const auto tickets = sizeof(unsigned) * static_cast<size_t>(plan.batch * plan.means.tickets);
+    error = cudaMemsetAsync(p.workspace + plan.sums_at, 0, tickets, static_cast<cudaStream_t>(stream));
+  }
+  if (error == cudaSuccess) {
+    what = "the means";
+    config = launch_configuration(int64_t{plan.batch} * plan.means.tiles * plan.means.splits, product_threads, stream);
+    error = for_element(plan.element, [&](auto element) {
+      return cudaLaunchKernelEx(&config, &average_tokens<decltype(element)>, tokens, plan, p);
+    });
+  }
+  return launch_status(error, what, problem("latent_pool_forward", plan));
+}
+
+Status latent_pool_backward(const LatentPoolPlan& plan, const LatentPoolBackwardPointers& p, void* stream) {
+  const Factor tokens = tokens_factor(plan, p.x, p.mask), queries = plain_factor(p.queries, plan.queries, plan.width);
+  const Factor d_means = plain_factor(p.d_means, plan.queries, plan.width);
+  const Factor d_scores = plain_factor(p.d_scores, plan.tokens, plan.queries);
+  const char* what = "the gradient of the scores";
+  auto config = launch_configuration(int64_t{plan.batch} * plan.scores.tiles, product_threads, stream);
+  cudaError_t error = for_element(plan.element, [&](auto element) {
+    return cudaLaunchKernelEx(&config, &differentiate_scores<decltype(element)>, tokens, d_means, plan, p);
+  });
+  if (error == cudaSuccess) {
+    what = "the gradient of the tokens";
+    const bool vectors = fours(p.dx, plan.width, plan.element);
+    config = launch_configuration(int64_t{plan.batch} * plan.to_tokens.tiles, product_threads, stream);
+    error = for_element(plan.element, [&](auto element) {
+      return cudaLaunchKernelEx(&config, &differentiate_tokens<decltype(element)>, d_scores, queries, d_means, plan, p,
+                                vectors);
+    });
+  }
+  if (error == cudaSuccess) {
+    what = "the gradient of the queries";
+    Side all_scores{d_scores, true}, all_tokens{tokens, true};
+    all_scores.factor.rows = all_tokens.factor.rows = plan.batch * plan.tokens;
+    Outcome outcome{};
+    outcome.result = p.d_queries;
+    error = multiply(all_scores, all_tokens, plan.to_queries, outcome, false, p.workspace, stream);
+  }
+  return launch_status(error, what, problem("latent_pool_backward", plan));
+}
+
+}  // namespace spinecore::cuda

@@ -1,0 +1,221 @@
+// Products between tokens and absorbed queries, with the softmax in their factors and epilogues.
+#pragma once
+
+#include "product.cuh"
+#include "spinecore/cuda/latent_pool.h"
+
+namespace spinecore::cuda {
+
+// P of one sample as a factor: rows are tokens, columns queries. exp(scores - top) / total; a query without a token has
+// a total of zero and weighs nothing.
+struct Weights {
+  const float *scores, *top, *total;
+  int rows, columns;
+  bool vectors;
+};
+
+template <class T>
+__device__ __forceinline__ void load_four(const Weights& w, int row, int column, float (&values)[4]) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) values[e] = 0.0f;
+  if (row >= w.rows || column >= w.columns) return;
+  const float* from = w.scores + static_cast<int64_t>(row) * w.columns + column;
+  float top[4] = {}, total[4] = {};
+  if (w.vectors) {
+    read_four(from, values);
+    read_four(w.top + column, top);
+    read_four(w.total + column, total);
+  } else {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (column + e >= w.columns) break;
+      values[e] = from[e];
+      top[e] = w.top[column + e];
+      total[e] = w.total[column + e];
+    }
+  }
+#pragma unroll
+  for (int e = 0; e < 4; ++e) values[e] = total[e] == 0.0f ? 0.0f : expf(values[e] - top[e]) / total[e];
+}
+
+// Largest score and sum of exponentials below it, of some tokens.
+struct Norm {
+  float top, total;
+};
+__device__ __forceinline__ Norm merged(Norm a, Norm b) {
+  const float top = fmaxf(a.top, b.top);
+  if (top == -INFINITY) return {top, a.total + b.total};  // nothing, or NaN
+  return {top, a.total * expf(a.top - top) + b.total * expf(b.top - top)};
+}
+
+// Scores of one tile of tokens and queries of one sample, and the norm of every query over these tokens.
+__device__ inline void write_scores(const LatentPoolPlan& plan, const LatentPoolForwardPointers& p, int sample, int row,
+                                    int column, float (&sums)[8][4]) {
+  constexpr int groups = product_threads / 16;
+  __shared__ Norm norms[groups][product_tile];
+  const int group = static_cast<int>(threadIdx.x) / 16, tile = row / product_tile, first = column;
+  const bool vectors = plan.queries % 4 == 0;
+  row += own_row();
+  column += own_column();
+  Norm own[4];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) own[j] = {-INFINITY, 0.0f};
+  float* scores = p.scores + int64_t{sample} * plan.tokens * plan.queries;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int token = row + i;
+    const bool inside = token < plan.tokens;
+    const bool kept = inside && (p.mask == nullptr || p.mask[int64_t{sample} * plan.tokens + token] != 0.0f);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (p.bias != nullptr && kept && column + j < plan.queries) {
+        sums[i][j] += p.bias[sample * plan.bias_sample + int64_t{(column + j) % plan.rows} * plan.tokens + token];
+      }
+      if (!kept) sums[i][j] = -INFINITY;
+      own[j].top = fmaxf(own[j].top, sums[i][j]);
+    }
+    if (inside && column < plan.queries) write_row(scores, plan.queries, vectors, token, column, sums[i]);
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (sums[i][j] != -INFINITY) own[j].total += expf(sums[i][j] - own[j].top);  // a NaN stays one
+    }
+    norms[group][static_cast<int>(threadIdx.x) % 16 + 16 * j] = own[j];
+  }
+  __syncthreads();
+  const int query = static_cast<int>(threadIdx.x);
+  if (query >= product_tile || first + query >= plan.queries) return;
+  Norm all = norms[0][query / 4 + query % 4 * 16];
+#pragma unroll 1
+  for (int g = 1; g < groups; ++g) all = merged(all, norms[g][query / 4 + query % 4 * 16]);
+  const int tiles = (plan.tokens + product_tile - 1) / product_tile;
+  reinterpret_cast<float2*>(p.workspace)[(int64_t{sample} * tiles + tile) * plan.queries + first + query] = {all.top,
+                                                                                                             all.total};
+}
+
+template <class T>
+__global__ void __launch_bounds__(product_threads, 4)
+    score_tokens(Factor tokens, Factor queries, LatentPoolPlan plan, LatentPoolForwardPointers p) {
+  __shared__ ProductBuffers buffers;
+  const int sample = static_cast<int>(blockIdx.x) / plan.scores.tiles;
+  const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
+  const int row = place.x * product_tile, column = place.y * product_tile;
+  float sums[8][4] = {};
+  multiply_tile<T, false, float, false>(of_sample<T>(tokens, sample), queries, row, column, 0, plan.width, buffers,
+                                        sums);
+  write_scores(plan, p, sample, row, column, sums);
+}
+
+// Of every query over the tiles of tokens, in their order.
+inline constexpr int norm_merge_threads = 128;
+__global__ void __launch_bounds__(norm_merge_threads)
+    merge_norms(LatentPoolPlan plan, const float* of_tiles, float* norms) {
+  const int64_t at = int64_t{blockIdx.x} * norm_merge_threads + threadIdx.x, count = int64_t{plan.batch} * plan.queries;
+  if (at >= count) return;
+  const int tiles = (plan.tokens + product_tile - 1) / product_tile;
+  const int64_t sample = at / plan.queries, query = at % plan.queries;
+  const auto* from = reinterpret_cast<const float2*>(of_tiles) + sample * tiles * plan.queries + query;
+  Norm all{-INFINITY, 0.0f};
+#pragma unroll 4
+  for (int tile = 0; tile < tiles; ++tile) {
+    const float2 more = from[int64_t{tile} * plan.queries];
+    all = merged(all, {more.x, more.y});
+  }
+  norms[at] = all.top == -INFINITY ? 0.0f : all.top;
+  norms[count + at] = all.total;
+}
+
+// P of one sample.
+__device__ __forceinline__ Weights weights_of(const LatentPoolPlan& plan, const float* scores, const float* norms,
+                                              int sample) {
+  const int64_t at = int64_t{sample} * plan.queries;
+  return {
+      scores + at * plan.tokens, norms + at, norms + int64_t{plan.batch} * plan.queries + at, plan.tokens, plan.queries,
+      plan.queries % 4 == 0};
+}
+
+// means = P^T x, split over the tokens.
+template <class T>
+__global__ void __launch_bounds__(product_threads, 3)
+    average_tokens(Factor tokens, LatentPoolPlan plan, LatentPoolForwardPointers p) {
+  __shared__ ProductBuffers buffers;
+  const ProductPlan& product = plan.means;
+  const int blocks = product.tiles * product.splits, sample = static_cast<int>(blockIdx.x) / blocks;
+  const int tile = static_cast<int>(blockIdx.x) % blocks / product.splits;
+  const int split = static_cast<int>(blockIdx.x) % product.splits, depth = split * product.split_depth;
+  const int2 place = place_of(product, tile);
+  const int row = place.x * product_tile, column = place.y * product_tile;
+  float sums[8][4] = {};
+  multiply_tile<float, true, T, true>(weights_of(plan, p.scores, p.norms, sample), of_sample<T>(tokens, sample), row,
+                                      column, depth, min(depth + product.split_depth, plan.tokens), buffers, sums);
+  if (!add_splits(product, p.workspace + plan.sums_at, plan.batch, sample, tile, split, sums)) return;
+  float* means = p.means + int64_t{sample} * plan.queries * plan.width;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int query = row + own_row() + i;
+    if (query < plan.queries && column + own_column() < plan.width) {
+      write_row(means, plan.width, plan.width % 4 == 0, query, column + own_column(), sums[i]);
+    }
+  }
+}
+
+// d_scores = P (dP - delta) with dP = x d_means^T.
+template <class T>
+__global__ void __launch_bounds__(product_threads, 4)
+    differentiate_scores(Factor tokens, Factor d_means, LatentPoolPlan plan, LatentPoolBackwardPointers p) {
+  __shared__ ProductBuffers buffers;
+  const int sample = static_cast<int>(blockIdx.x) / plan.scores.tiles;
+  const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
+  const int row = place.x * product_tile, column = place.y * product_tile;
+  float sums[8][4] = {};
+  multiply_tile<T, false, float, false>(of_sample<T>(tokens, sample), of_sample<float>(d_means, sample), row, column, 0,
+                                        plan.width, buffers, sums);
+  const Weights weights = weights_of(plan, p.scores, p.norms, sample);
+  const int query = column + own_column();
+  float* result = p.d_scores + int64_t{sample} * plan.tokens * plan.queries;
+  float delta[4] = {};
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (query + j < plan.queries) delta[j] = p.delta[int64_t{sample} * plan.queries + query + j];
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int token = row + own_row() + i;
+    if (token >= plan.tokens || query >= plan.queries) continue;
+    float own[4];
+    load_four<float>(weights, token, query, own);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) own[j] *= sums[i][j] - delta[j];
+    write_row(result, plan.queries, plan.queries % 4 == 0, token, query, own);
+  }
+}
+
+// dx = d_scores queries + P d_means.
+template <class T>
+__global__ void __launch_bounds__(product_threads, 3)
+    differentiate_tokens(Factor d_scores, Factor queries, Factor d_means, LatentPoolPlan plan,
+                         LatentPoolBackwardPointers p, bool vectors) {
+  __shared__ ProductBuffers buffers;
+  const int sample = static_cast<int>(blockIdx.x) / plan.to_tokens.tiles;
+  const int2 place = place_of(plan.to_tokens, static_cast<int>(blockIdx.x) % plan.to_tokens.tiles);
+  const int row = place.x * product_tile, column = place.y * product_tile;
+  float sums[8][4] = {};
+  multiply_tile<float, false, float, true>(of_sample<float>(d_scores, sample), queries, row, column, 0, plan.queries,
+                                           buffers, sums);
+  __syncthreads();  // the buffers are used again
+  multiply_tile<float, false, float, true>(weights_of(plan, p.scores, p.norms, sample),
+                                           of_sample<float>(d_means, sample), row, column, 0, plan.queries, buffers,
+                                           sums);
+  T* dx = static_cast<T*>(p.dx) + int64_t{sample} * plan.tokens * plan.width;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int token = row + own_row() + i;
+    if (token < plan.tokens && column + own_column() < plan.width) {
+      write_row(dx, plan.width, vectors, token, column + own_column(), sums[i]);
+    }
+  }
+}
+
+}  // namespace spinecore::cuda

@@ -1,0 +1,108 @@
+"""Tokens of all modalities to one vector: four forms behind one interface."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spinecore.nn import LatentAttentionPool, LatentDictionaryPool
+
+from .config import ScoliGaitConfig
+from .encoders import Block
+
+
+class LatentFusion(nn.Module):
+    """B: r latents query the tokens; residual MLP and norm; their mean (PMA with our operator).
+
+    A bias of minus the logarithm of a modality's tokens gives every modality the same weight before
+    anything is learned (our choice): one token of text is not lost among a hundred of map and video.
+    """
+
+    def __init__(self, config: ScoliGaitConfig) -> None:
+        super().__init__()
+        self.latents = config.latents
+        self.pool = LatentAttentionPool(config.width, config.latents, config.heads)
+        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.hidden = nn.Linear(config.width, config.mlp * config.width)
+        self.back = nn.Linear(config.mlp * config.width, config.width)
+
+    def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
+        """(B, D)."""
+        bias = torch.cat([equal_mass(k, tokens[0].dtype) for k in keeps], 1)
+        pooled = self.pool(
+            torch.cat(tokens, 1), torch.cat(keeps, 1), bias[:, None].expand(-1, self.latents, -1)
+        )
+        h = self.norm1(pooled)
+        y: Tensor = self.norm2(h + self.back(F.gelu(self.hidden(h)))).mean(1)
+        return y
+
+
+class DictionaryFusion(nn.Module):
+    """A: every token queries a dictionary, the masked mean of the answers, then an MLP.
+
+    NV-Embed has the MLP before the mean; the fused operator averages, so that it comes after it here.
+    """
+
+    def __init__(self, config: ScoliGaitConfig) -> None:
+        super().__init__()
+        self.pool = LatentDictionaryPool(config.width, config.entries, config.heads)
+        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.hidden = nn.Linear(config.width, config.mlp * config.width)
+        self.back = nn.Linear(config.mlp * config.width, config.width)
+
+    def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
+        """(B, D)."""
+        h = self.norm1(self.pool(torch.cat(tokens, 1), torch.cat(keeps, 1)))
+        y: Tensor = self.norm2(h + self.back(F.gelu(self.hidden(h))))
+        return y
+
+
+class AttentionFusion(nn.Module):
+    """One transformer layer over all tokens, then their masked mean ("Cat+Att")."""
+
+    def __init__(self, config: ScoliGaitConfig) -> None:
+        super().__init__()
+        self.block = Block(config.width, config.heads, config.mlp, config.dropout)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
+        """(B, D)."""
+        keep = torch.cat(keeps, 1)
+        y: Tensor = self.norm(masked_mean(self.block(torch.cat(tokens, 1), keep), keep))
+        return y
+
+
+class ConcatFusion(nn.Module):
+    """Means of the modalities side by side, zeros for an absent one, and a linear map ("Concat")."""
+
+    def __init__(self, config: ScoliGaitConfig) -> None:
+        super().__init__()
+        self.out = nn.Linear(len(config.modalities) * config.width, config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
+        """(B, D)."""
+        means = [masked_mean(t, k) for t, k in zip(tokens, keeps, strict=True)]
+        y: Tensor = self.norm(self.out(torch.cat(means, 1)))
+        return y
+
+
+def equal_mass(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, N) minus the logarithm of how many tokens of (B, N) count."""
+    count = keep.sum(1, keepdim=True).clamp(min=1).to(dtype)
+    return -count.log().expand(-1, keep.shape[1])
+
+
+def masked_mean(x: Tensor, keep: Tensor) -> Tensor:
+    """Mean of (B, N, D) over the tokens that count; 0 where none does."""
+    share = keep.to(x.dtype)[..., None]
+    return (x * share).sum(1) / share.sum(1).clamp(min=1)
+
+
+FORMS = {
+    "latent": LatentFusion,
+    "dictionary": DictionaryFusion,
+    "attention": AttentionFusion,
+    "concat": ConcatFusion,
+}

@@ -1,0 +1,1 @@
+"""Text beside a walk: findings from features, and encoders of any text."""

@@ -1,0 +1,64 @@
+"""The CUDA kernels of latent dictionary pooling: allocate what the core fills, and lend a stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spinecore import _native
+from spinecore.ops import _device, _dictionary_absorbed
+from spinecore.ops._covariance_cuda import floats
+
+
+def weigh(x: Tensor, entries: Tensor, heads: int, share: Tensor) -> Tensor:
+    """P (B, N, E)."""
+    core, count = _native.core(), entries.shape[0]
+    weights = floats(x, *x.shape[:2], count)
+    workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, count)[0])
+    with _device.stream_of(x) as stream:
+        core.cuda_dictionary_pool_forward(x, entries, heads, share, weights, workspace, stream)
+    return weights
+
+
+def differentiate(
+    x: Tensor, entries: Tensor, heads: int, share: Tensor, weights: Tensor, d_mean: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, of the scores and of the entries."""
+    core = _native.core()
+    results = (torch.empty_like(x), torch.empty_like(weights), torch.empty_like(entries))
+    workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, entries.shape[0])[1])
+    with _device.stream_of(x) as stream:
+        core.cuda_dictionary_pool_backward(
+            x, entries, heads, share, weights, d_mean, *results, workspace, stream
+        )
+    return results
+
+
+def forward(
+    x: Tensor,
+    dictionary: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    mask: Tensor | None,
+) -> Tensor:
+    """The pooled vectors (B, D)."""
+    return _dictionary_absorbed.forward(weigh, x, (dictionary, wq, wk, wv, wo, heads), mask)
+
+
+def backward(
+    x: Tensor,
+    dy: Tensor,
+    dictionary: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    mask: Tensor | None,
+) -> tuple[Tensor, ...]:
+    """Gradients of x, dictionary, wq, wk, wv, wo."""
+    given = (dictionary, wq, wk, wv, wo, heads)
+    return _dictionary_absorbed.backward(weigh, differentiate, x, dy, given, mask)

@@ -1,0 +1,85 @@
+"""The CUDA kernels of latent attention pooling: allocate what the core fills, and lend a stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spinecore import _native
+from spinecore.ops import _device, _latent_absorbed
+from spinecore.ops._covariance_cuda import floats
+
+
+def attend(
+    x: Tensor, queries: Tensor, rows: int, mask: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (B, N, Q), norms (2, B, Q), means (B, Q, D)."""
+    (batch, tokens, width), count = x.shape, queries.shape[0]
+    core = _native.core()
+    results = (
+        floats(x, batch, tokens, count),
+        floats(x, 2, batch, count),
+        floats(x, batch, count, width),
+    )
+    workspace = floats(x, core.cuda_latent_pool_workspaces(batch, tokens, width, count)[0])
+    with _device.stream_of(x) as stream:
+        core.cuda_latent_pool_forward(x, queries, rows, mask, bias, *results, workspace, stream)
+    return results
+
+
+def differentiate(
+    x: Tensor,
+    queries: Tensor,
+    rows: int,
+    mask: Tensor,
+    scores: Tensor,
+    norms: Tensor,
+    d_means: Tensor,
+    delta: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, of the scores and of the queries."""
+    core = _native.core()
+    results = (torch.empty_like(x), torch.empty_like(scores), torch.empty_like(queries))
+    workspace = floats(x, core.cuda_latent_pool_workspaces(*x.shape, queries.shape[0])[1])
+    with _device.stream_of(x) as stream:
+        core.cuda_latent_pool_backward(
+            x, queries, rows, mask, scores, norms, d_means, delta, *results, workspace, stream
+        )
+    return results
+
+
+def forward(
+    x: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    _keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, norms, pooled values; scores and means are never kept."""
+    return _latent_absorbed.forward(attend, x, (latents, wq, wk, wv, wo, heads), mask, bias)
+
+
+def backward(
+    x: Tensor,
+    dy: Tensor,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    _norms: Tensor,
+    pooled: Tensor,
+    _scores: Tensor,
+    _means: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients of x, latents, wq, wk, wv, wo, bias."""
+    given = (latents, wq, wk, wv, wo, heads)
+    return _latent_absorbed.backward(attend, differentiate, x, dy, given, mask, bias, pooled)

@@ -1,0 +1,9 @@
+"""Both forms of the recurrent residual convolution on the CUDA kernels of the 3x3 convolution."""
+
+from __future__ import annotations
+
+from spinecore.ops import _conv3x3_gpu
+from spinecore.ops._conv3x3_cuda import CONVOLUTION
+
+FORWARD, BACKWARD = _conv3x3_gpu.recurrent(CONVOLUTION)
+FORWARD_BN, BACKWARD_BN = _conv3x3_gpu.recurrent_bn(CONVOLUTION)

@@ -1,0 +1,4 @@
+// The CUDA covariance penalty as a Python module that runs on the CPU.
+#include "../../../csrc/bindings/bindings.h"
+
+PYBIND11_MODULE(EMULATED_MODULE, module) { spinecore::bind_cuda_covariance_decorrelation(module); }

@@ -1,0 +1,4 @@
+// The CUDA penalties between two batches as a Python module that runs on the CPU.
+#include "../../../csrc/bindings/bindings.h"
+
+PYBIND11_MODULE(EMULATED_MODULE, module) { spinecore::bind_cuda_cross_decorrelation(module); }

@@ -1,0 +1,37 @@
+// The CUDA 3x3 convolution on buffers of exactly the right size, for the sanitizers.
+#include "spinecore/cuda/conv3x3.h"
+
+#include "buffers.h"
+
+namespace {
+
+using namespace spinecore;
+
+bool run(int n, int height, int width, int in, int out, cuda::Element element, bool tf32) {
+  const int64_t pixels = int64_t{n} * height * width;
+  const Elements x(pixels * in, element), w(int64_t{out} * 9 * in, element), addend(pixels * out, element),
+      before(pixels * out, element), after(pixels * out, element), raw(pixels * out, element), y(pixels * out, element);
+  const auto plan = cuda::conv3x3_plan(n, height, width, in, out, element, tf32);
+  const Floats scale(out, true), shift(out, true), dw(int64_t{out} * 9 * in), workspace(plan.workspace);
+  bool ok = answered(cuda::conv3x3_forward(
+      plan, {x.data, w.data, scale.data, shift.data, addend.data, before.data, after.data, raw.data, y.data, true},
+      nullptr));
+  ok = ok && answered(cuda::conv3x3_weights(plan, x.data, y.data, dw.data, workspace.data, nullptr));
+  return ok && (dw.finite() || answered(Status::internal("a gradient is not finite")));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const bool quick = count > 1 && arguments[1][0] == 'q';
+  bool ok = true;
+  for (const auto element : {cuda::Element::float32, cuda::Element::bfloat16, cuda::Element::float16}) {
+    if (quick && element != cuda::Element::float32) continue;
+    ok = run(1, 16, 15, 12, 20, element, true) && ok;  // tensor cores, splits
+    ok = run(1, 16, 15, 12, 20, element, false) && ok;
+    if (quick) continue;
+    ok = run(2, 5, 7, 7, 66, element, true) && ok;
+    ok = run(1, 1, 1, 1, 1, element, false) && ok;
+  }
+  return ok ? 0 : 1;
+}

@@ -1,0 +1,392 @@
+"""Files of walks: every format gives the joints that were written; bad files say what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import av
+import ezc3d
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+from spinecore.plugins.scoligait.cycle import steps
+from spinecore.plugins.scoligait.errors import GaitError
+from spinecore.plugins.scoligait.joints import INDEX, JOINTS
+from spinecore.plugins.scoligait.pose import Walk, clips, mirrored, quality_flags, resampled
+from spinecore.plugins.scoligait.readers import find_recordings, read_recording
+from spinecore.plugins.scoligait.readers.estimators import MEDIAPIPE_33, OPENPOSE_25
+from spinecore.plugins.scoligait.readers.video import OnnxPose
+from spinecore.plugins.scoligait.recordings import write_poses
+from spinecore.plugins.scoligait.simulator import Camera, Walker, body, simulate
+
+Array = NDArray[np.float64]
+STILL = Camera(noise=0.0, dropout=0.0)
+
+
+def pixels(frames: int = 60) -> Array:
+    return simulate(Walker(0.0), STILL, np.random.default_rng(0), frames=frames).joints
+
+
+def only(path: Path, **options: Any) -> Walk:
+    (walk,) = read_recording(path, **options)
+    return walk
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 1000), st.floats(0, 0.3))
+def test_csv_comes_back(tmp_path_factory: pytest.TempPathFactory, seed: int, dropout: float) -> None:
+    path = tmp_path_factory.mktemp("csv") / "anna_trial1.csv"
+    walk = simulate(Walker(0.3), Camera(dropout=dropout), np.random.default_rng(seed), frames=40)
+    write_poses(path, walk)
+    got = only(path)
+    np.testing.assert_allclose(got.joints, walk.joints, atol=1e-3)
+    np.testing.assert_allclose(got.confidence, walk.confidence, atol=1e-3)
+    assert got.rate == 30
+
+
+def test_plain_numbers_and_several_subjects(tmp_path: Path) -> None:
+    joints = pixels()
+    np.savetxt(tmp_path / "a.csv", joints.reshape(60, 34), delimiter=",")
+    np.testing.assert_allclose(only(tmp_path / "a.csv", rate=25).joints, joints)
+    header = ["subject", *(f"{j}_{a}" for j in JOINTS for a in "xy")]
+    rows = [["ann" if t % 2 else "bob", *map(str, frame.ravel())] for t, frame in enumerate(joints)]
+    (tmp_path / "two.csv").write_text("\n".join(",".join(r) for r in [header, *rows]))
+    bob, ann = read_recording(tmp_path / "two.csv", rate=15)
+    assert (bob.subject, ann.subject) == ("bob", "ann")
+    np.testing.assert_allclose(ann.joints, joints[1::2])
+
+
+def test_json_of_every_estimator(tmp_path: Path) -> None:
+    joints = pixels(20)
+    full = np.concatenate([joints, np.full((20, 17, 1), 0.8)], -1)
+    alpha = [{"image_id": f"{t}.jpg", "keypoints": f.ravel().tolist()} for t, f in enumerate(full)]
+    stranger = [{"image_id": f"{t}.jpg", "keypoints": (f / 3).ravel().tolist()} for t, f in enumerate(full)]
+    media = []
+    for frame in full:
+        marks = [{"x": 0.0, "y": 0.0, "visibility": 0.0} for _ in range(33)]
+        for j, at in enumerate(MEDIAPIPE_33):
+            marks[at] = {"x": frame[j, 0] / 1920, "y": frame[j, 1] / 1080, "visibility": 0.8}
+        media.append({"landmarks": marks})
+    files: dict[str, Any] = {
+        "alphapose.json": [e for pair in zip(stranger, alpha, strict=True) for e in pair],
+        "mediapipe.json": {"frames": media, "width": 1920, "height": 1080, "fps": 30},
+        "plain.json": {"rate": 30, "joints": full.tolist(), "subject": "ann"},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+        got = only(tmp_path / name, rate=30)
+        np.testing.assert_allclose(got.joints, joints, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(got.confidence, 0.8)
+    assert only(tmp_path / "plain.json").subject == "ann"
+    folder = tmp_path / "openpose"
+    folder.mkdir()
+    for t, frame in enumerate(full):
+        points = np.zeros((25, 3))
+        points[list(OPENPOSE_25)] = frame
+        people = [{"pose_keypoints_2d": points.ravel().tolist()}] if t != 7 else []
+        (folder / f"walk_{t:06d}_keypoints.json").write_text(json.dumps({"people": people}))
+    (found,) = find_recordings([folder])
+    got = only(found.path)
+    seen = np.arange(20) != 7
+    np.testing.assert_allclose(got.joints[seen], joints[seen])
+    assert np.isnan(got.joints[7]).all()
+    assert "frame rate unknown" in got.flags[0]
+
+
+def as_seen(world: Array) -> Array:
+    """What a walk in space must look like from ahead."""
+    return np.stack([world[..., 0], -world[..., 1]], -1)
+
+
+@pytest.mark.parametrize("up", [0, 1, 2])
+def test_c3d_and_npz_in_space(tmp_path: Path, up: int) -> None:
+    """Markers with any axis up give the same picture from ahead."""
+    world = body(Walker(0.5, trunk_lean_deg=4.0), 90) * 1000
+    turned = np.roll(world, up - 1, axis=-1)
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [30.0]
+    file["parameters"]["POINT"]["UNITS"]["value"] = ["mm"]
+    file["parameters"]["POINT"]["LABELS"]["value"] = list(JOINTS)
+    points = np.ones((4, 17, 90))
+    points[:3] = turned.transpose(2, 1, 0)
+    file["data"]["points"] = points
+    file.write(str(tmp_path / "walk.c3d"))
+    np.savez(tmp_path / "walk.npz", joints=turned, names=np.array(JOINTS), rate=30.0, subject="ann")
+    # The pelvis turns a little with every step and the heading is its mean: equal to a centimetre.
+    expected = as_seen(world)
+    for name in ("walk.c3d", "walk.npz"):
+        got = only(tmp_path / name)
+        np.testing.assert_allclose(got.joints[..., 1], expected[..., 1], atol=1e-2)
+        spread = got.joints[..., 0] - got.joints[..., :1, 0] - (expected[..., 0] - expected[..., :1, 0])
+        assert np.abs(spread).max() < 25
+        assert got.world is not None
+        assert steps(got).cadence == pytest.approx(112, rel=0.02)
+
+
+BVH = """HIERARCHY
+ROOT Hips
+{{
+ OFFSET 0 0 0
+ CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+ JOINT LeftUpLeg
+ {{
+  OFFSET 10 0 0
+  CHANNELS 3 Zrotation Xrotation Yrotation
+  JOINT LeftLeg
+  {{
+   OFFSET 0 -40 0
+   CHANNELS 3 Zrotation Xrotation Yrotation
+   JOINT LeftFoot
+   {{
+    OFFSET 0 -42 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    End Site
+    {{ OFFSET 0 0 10 }}
+   }}
+  }}
+ }}
+ JOINT RightUpLeg
+ {{
+  OFFSET -10 0 0
+  CHANNELS 3 Zrotation Xrotation Yrotation
+  JOINT RightLeg
+  {{
+   OFFSET 0 -40 0
+   CHANNELS 3 Zrotation Xrotation Yrotation
+   JOINT RightFoot
+   {{
+    OFFSET 0 -42 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    End Site
+    {{ OFFSET 0 0 10 }}
+   }}
+  }}
+ }}
+}}
+MOTION
+Frames: {frames}
+Frame Time: 0.01
+{lines}
+"""
+
+
+def test_bvh_by_hand(tmp_path: Path) -> None:
+    """A hip flexed by 90 degrees about x puts knee and ankle straight ahead."""
+    still = [0.0] * 24
+    still[1] = 90.0
+    bent = list(still)
+    bent[7] = -90.0  # Xrotation of LeftUpLeg
+    lines = "\n".join(" ".join(map(str, still if t < 50 else bent)) for t in range(100))
+    path = tmp_path / "walk.bvh"
+    path.write_text(BVH.format(frames=100, lines=lines))
+    world = only(path).world
+    assert world is not None
+    knee, ankle, hip = (world[:, INDEX[f"left_{n}"]] for n in ("knee", "ankle", "hip"))
+    np.testing.assert_allclose(hip, [[10, 90, 0]] * 100, atol=1e-9)
+    np.testing.assert_allclose(knee[0], [10, 50, 0], atol=1e-9)
+    np.testing.assert_allclose(ankle[0], [10, 8, 0], atol=1e-9)
+    np.testing.assert_allclose(knee[99], [10, 90, 40], atol=1e-9)
+    np.testing.assert_allclose(ankle[99], [10, 90, 82], atol=1e-9)
+
+
+def constant_pose(path: Path, points: Array) -> None:
+    """An ONNX model in the form of MoveNet that always answers `points` (17, 3): y, x, confidence."""
+    helper = onnx.helper
+    value = onnx.numpy_helper.from_array(points[None, None].astype(np.float32), "points")
+    nodes = [
+        helper.make_node("ReduceSum", ["picture"], ["sum"], keepdims=1),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Add", ["points", "nothing"], ["pose"]),
+    ]
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "pose",
+        [helper.make_tensor_value_info("picture", kind, [1, 64, 64, 3])],
+        [helper.make_tensor_value_info("pose", kind, [1, 1, 17, 3])],
+        [value, onnx.numpy_helper.from_array(np.zeros((1, 1, 1, 1), np.float32), "zero")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+
+
+def test_video_through_an_onnx_model(tmp_path: Path) -> None:
+    path = tmp_path / "walk.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 128, 96
+        for t in range(12):
+            picture = np.full((96, 128, 3), 10 * t, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.raises(GaitError, match=r"walk\.mp4.*--pose-model \(none is shipped\)"):
+        read_recording(path)
+    answer = np.stack([np.linspace(0.2, 0.8, 17), np.linspace(0.4, 0.6, 17), np.full(17, 0.9)], 1)
+    constant_pose(tmp_path / "pose.onnx", answer)
+    walk = only(path, estimator=OnnxPose(tmp_path / "pose.onnx"))
+    assert (len(walk.joints), walk.rate) == (12, 25)
+    # 128 x 96 lies in 64 x 64 at half size, 8 pixels from the top.
+    expected = np.stack([answer[:, 1] * 128, (answer[:, 0] * 64 - 8) * 2], 1)
+    np.testing.assert_allclose(walk.joints[5], expected, atol=1e-4)
+    assert walk.pictures is not None
+    assert walk.pictures.shape == (12, 96, 64)
+    assert np.diff(walk.pictures[:, 48, 32]).min() > 0.02  # the frames grow brighter
+    with pytest.raises(GaitError, match=r"no such pose model"):
+        OnnxPose(tmp_path / "none.onnx")
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "empty.csv": ("", "is empty"),
+    "words.csv": ("a,b\n1,2\n", "no columns like left_hip_x"),
+    "cell.csv": ("left_hip_x,left_hip_y\n1,2\n3,oops\n", r"line 3, column left_hip_y: 'oops'"),
+    "short.csv": ("1,2,3\n", "3 numbers a line"),
+    "ragged.csv": ("left_hip_x,left_hip_y\n1\n", r"line 2: 1 fields"),
+    "broken.json": ("{", "not readable JSON"),
+    "people.json": ('{"people": []}', "give the folder"),
+    "other.json": ('{"a": 1}', "no known form"),
+    "some.json": ('[{"image_id": 1, "keypoints": [1, 2, 3]}]', "1 keypoints"),
+    "marks.json": ('[{"landmarks": [1, 2]}]', "2 landmarks; MediaPipe's pose has 33"),
+    "bad.npz": ("no zip", "not a readable NPZ"),
+    "bad.c3d": ("no c3d", "not a readable C3D"),
+    "bad.trc": ("x\n", "must begin with PathFileType"),
+    "bad.bvh": ("MOTION", "must begin with HIERARCHY"),
+    "cut.bvh": ("HIERARCHY\nROOT Hips {", "broken BVH"),
+    "walk.txt": ("", "is unknown"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_say_what_is_wrong(tmp_path: Path, name: str) -> None:
+    content, words = BAD[name]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(GaitError, match=words) as caught:
+        read_recording(tmp_path / name)
+    assert name in str(caught.value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from([".csv", ".json", ".npz", ".trc", ".bvh"]), st.binary(max_size=200))
+def test_noise_is_refused_and_never_crashes(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("noise") / f"walk{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(GaitError, match="walk"):
+        read_recording(path)
+
+
+def test_names_tell_the_subject(tmp_path: Path) -> None:
+    for name in ("ann/one.csv", "bob_trial2.csv", "bob_trial10.csv", ".hidden.csv", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = {r.name: r.subject for r in find_recordings([tmp_path])}
+    assert found == {"ann/one.csv": "ann", "bob_trial2.csv": "bob", "bob_trial10.csv": "bob"}
+    with pytest.raises(GaitError, match="no such file"):
+        find_recordings([tmp_path / "none"])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(20, 240), st.integers(40, 300))
+def test_resampling_keeps_the_motion(rate: float, frames: int) -> None:
+    time = np.arange(frames) / rate
+    joints = np.sin(2 * np.pi * 0.8 * time)[:, None, None] * np.ones((1, 17, 2))
+    walk = resampled(Walk(joints, np.ones((frames, 17)), rate, "a", "a"))
+    expected = np.sin(2 * np.pi * 0.8 * np.arange(len(walk.joints)) / 30)
+    assert np.abs(walk.joints[:, 0, 0] - expected).max() < 0.5 * (2 * np.pi * 0.8) ** 2 / rate**2 / 4 + 1e-9
+    assert walk.seconds <= frames / rate + 1 / 30 + 1e-9
+
+
+def test_clips_do_not_overlap_unless_asked() -> None:
+    joints = np.arange(300.0)[:, None, None] * np.ones((1, 17, 2))
+    walk = Walk(joints, np.ones((300, 17)), 30.0, "a", "a")
+    assert [c.joints[0, 0, 0] for c in clips(walk)] == [0, 96, 192]
+    assert [c.joints[0, 0, 0] for c in clips(walk, stride=48)] == [0, 48, 96, 144, 192]
+    with pytest.raises(GaitError, match=r"0\.67 s long"):
+        clips(Walk(joints[:20], np.ones((20, 17)), 30.0, "a", "a"))
+
+
+def test_quality_flags_name_the_trouble() -> None:
+    walk = simulate(Walker(0.0), STILL, np.random.default_rng(0))
+    assert quality_flags(walk) == ()
+    sure = walk.confidence.copy()
+    sure[:, INDEX["left_wrist"]] = 0.0
+    hidden = Walk(walk.joints, sure, 15.0, "a", "a")
+    assert quality_flags(hidden)[0] == "hardly seen: left wrist"
+    assert any("low frame rate" in f for f in quality_flags(hidden))
+    behind = Walk(walk.joints * [-1.0, 1.0], walk.confidence, 30.0, "a", "a")
+    assert any("from behind" in f for f in quality_flags(behind))
+    assert quality_flags(mirrored(walk)) == ()
+
+
+def gait_files() -> Path:
+    folder = Path(os.environ.get("SPINECORE_DATA", "")) / "gait_files"
+    if not os.environ.get("SPINECORE_DATA") or not folder.is_dir():
+        pytest.skip("SPINECORE_DATA names no folder that holds the set gait_files")
+    return folder
+
+
+def test_real_c3d_agrees_with_the_heels() -> None:
+    """Cadence and symmetry of the ankles beside those of the raw heel markers, read without our code."""
+    path = gait_files() / "Gait.c3d"
+    raw = ezc3d.c3d(str(path))
+    names = raw["parameters"]["POINT"]["LABELS"]["value"]
+    points = raw["data"]["points"][:3]
+    left, right, sacrum = (points[:, names.index(n)] for n in ("LHEE", "RHEE", "VSAC"))
+    seen = np.isfinite(left[0] + right[0] + sacrum[0])
+    travel = sacrum[:, seen][:, -1] - sacrum[:, seen][:, 0]
+    ahead = int(np.argmax(np.abs(travel)))
+    sign = np.sign(travel[ahead])
+    contacts: list[tuple[int, str]] = []
+    for side, heel in (("left", left), ("right", right)):
+        forward = sign * (heel - sacrum)[ahead, seen]
+        found = find_peaks(forward, distance=50, prominence=0.25 * np.ptp(forward))[0]
+        contacts += [(int(t), side) for t in found]
+    contacts.sort()
+    rate = raw["parameters"]["POINT"]["RATE"]["value"][0]
+    gaps: dict[str, list[float]] = {"left": [], "right": []}
+    for (before, _), (after, side) in itertools.pairwise(contacts):
+        gaps[side].append((after - before) / rate)
+    got = steps(only(path))
+    ours = (np.mean(gaps["left"]), np.mean(gaps["right"]))
+    assert got.cadence == pytest.approx(60 / np.mean(ours), rel=0.04)
+    assert got.time_symmetry == pytest.approx(ours[0] / ours[1], abs=0.08)
+
+
+def test_real_trc_agrees_with_the_heels() -> None:
+    """One stride: cadence from the raw heel markers; how far each foot is ahead when it lands."""
+    path = gait_files() / "walk.trc"
+    lines = path.read_text(errors="replace").splitlines()
+    names = [n for n in lines[3].split("\t")[2:] if n]
+    rows = [(line.split("\t")[2:] + [""] * 999)[: 3 * len(names)] for line in lines[6:] if line.strip()]
+    cells = np.array([[float(c) if c.strip() else np.nan for c in row] for row in rows])
+    points = cells.reshape(len(rows), len(names), 3)
+    sacrum = (points[:, names.index("L.PSIS"), 0] + points[:, names.index("R.PSIS"), 0]) / 2
+    heels = {s: points[:, names.index(f"{s}.Heel"), 0] - sacrum for s in "LR"}
+    landing = {s: 20 + int(np.argmax(heels[s][20:])) for s in "LR"}
+    apart = heels["L"] - heels["R"]
+    got = steps(only(path))
+    assert got.cadence == pytest.approx(60 / ((landing["L"] - landing["R"]) / 150), rel=0.04)
+    assert np.isnan(got.right_s)  # the recording begins after a left contact: no right step is whole
+    ours = apart[landing["L"]] / -apart[landing["R"]]
+    assert got.length_symmetry == pytest.approx(ours, abs=0.08)
+
+
+def test_real_video_decodes() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def nobody(picture: NDArray[np.uint8]) -> Array:
+        seen.append(picture.shape)
+        return np.zeros((17, 3))
+
+    walk = only(gait_files() / "pose2sim_single_cam01.mp4", estimator=nobody)
+    assert (len(walk.joints), walk.rate) == (100, 60)
+    assert set(seen) == {(1920, 1080, 3)}

@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from spinecore.spine.lumbar.column import CANAL, DISCS, VERTEBRAE, find_column
 from spinecore.spine.lumbar.levels import name_levels
 from spinecore.spine.lumbar.measures import read_lumbar
+from spinecore.spine.lumbar.specks import without_specks
 from spinecore.spine.phantom.lumbar import lumbar_phantom
 
 
@@ -103,6 +104,18 @@ def test_specks_and_posterior_elements_are_no_discs_and_no_bodies() -> None:
     mask[20:23, 30:33] = DISCS
     mask[600:606, 40:46] = VERTEBRAE
     assert read_lumbar(mask).levels.discs == tuple(phantom.discs)
+
+
+def test_stray_pieces_of_discs_are_left_out_and_nothing_else() -> None:
+    mask = lumbar_phantom(3).mask
+    strayed = mask.copy()
+    strayed[20:26, 30:38] = DISCS
+    strayed[40:43, 30:33], strayed[50:53, 30:33] = VERTEBRAE, CANAL
+    expected = strayed.copy()
+    expected[20:26, 30:38] = 0
+    assert np.array_equal(without_specks(strayed), expected)
+    assert np.array_equal(without_specks(mask), mask)
+    assert not without_specks(np.zeros((8, 8), np.uint8)).any()
 
 
 def test_an_empty_mask_has_no_column() -> None:

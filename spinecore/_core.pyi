@@ -529,3 +529,160 @@ def cuda_scse_gate_backward(
     stream: int,
 ) -> None:
     """As `scse_gate_backward`, on a GPU."""
+
+def cuda_covariance_workspaces(rows: int, columns: int) -> tuple[int, int]:
+    """Float32 elements of workspace, forward and backward, for every dtype."""
+
+def cuda_covariance_forward(
+    z: Tensor,
+    mask: Tensor,
+    gamma: float,
+    eps: float,
+    off_diagonal: Tensor,
+    hinge: Tensor,
+    kept: Tensor,
+    moments: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Z (B, D) of any dtype; mask (B,) of 1 and 0, or empty; kept and moments as the operator
+    returns them.
+    """
+
+def cuda_covariance_backward(
+    z: Tensor,
+    mask: Tensor,
+    d_off_diagonal: Tensor,
+    d_hinge: Tensor,
+    kept: Tensor,
+    moments: Tensor,
+    gamma: float,
+    eps: float,
+    dz: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Writes dz."""
+
+def cuda_cross_workspaces(rows: int, width_a: int, width_b: int, normalise: bool) -> tuple[int, int]:
+    """Float32 elements of workspace, forward and backward, for every dtype."""
+
+def cuda_cross_forward(
+    a: Tensor,
+    b: Tensor,
+    normalise: bool,
+    penalty: Tensor,
+    kept: Tensor,
+    statistics: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Both penalties between a and b; `normalise` is the orthogonality penalty."""
+
+def cuda_cross_backward(
+    a: Tensor,
+    b: Tensor,
+    grad: Tensor,
+    kept: Tensor,
+    statistics: Tensor,
+    normalise: bool,
+    da: Tensor,
+    db: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Writes da and db."""
+
+def cuda_latent_pool_workspaces(batch: int, tokens: int, width: int, queries: int) -> tuple[int, int]:
+    """Float32 elements of workspace, forward and backward, for every dtype."""
+
+def cuda_latent_pool_forward(
+    x: Tensor,
+    queries: Tensor,
+    rows: int,
+    mask: Tensor,
+    bias: Tensor,
+    scores: Tensor,
+    norms: Tensor,
+    means: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Absorbed queries (heads * rows, D); scores (B, N, Q), norms (2, B, Q), means (B, Q, D)."""
+
+def cuda_latent_pool_backward(
+    x: Tensor,
+    queries: Tensor,
+    rows: int,
+    mask: Tensor,
+    scores: Tensor,
+    norms: Tensor,
+    d_means: Tensor,
+    delta: Tensor,
+    dx: Tensor,
+    d_scores: Tensor,
+    d_queries: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Writes dx, d_scores and d_queries."""
+
+def cuda_dictionary_pool_workspaces(batch: int, tokens: int, width: int, entries: int) -> tuple[int, int]:
+    """Float32 elements of workspace, forward and backward, for every dtype."""
+
+def cuda_dictionary_pool_forward(
+    x: Tensor,
+    entries: Tensor,
+    heads: int,
+    share: Tensor,
+    weights: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Absorbed entries (heads * R, D), what each token counts (B, N); P (B, N, E)."""
+
+def cuda_dictionary_pool_backward(
+    x: Tensor,
+    entries: Tensor,
+    heads: int,
+    share: Tensor,
+    weights: Tensor,
+    d_mean: Tensor,
+    dx: Tensor,
+    d_scores: Tensor,
+    d_entries: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Writes dx, d_scores and d_entries."""
+
+def cuda_conv3x3_workspace(n: int, c: int, h: int, w: int, out: int) -> int:
+    """Float32 elements of workspace of the weight gradient, for every dtype."""
+
+def cuda_conv3x3_forward(
+    x: Tensor,
+    w: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    addend: Tensor,
+    before: Tensor,
+    after: Tensor,
+    relu: bool,
+    tf32: bool,
+    raw: Tensor,
+    y: Tensor,
+    stream: int,
+) -> None:
+    """Raw = conv(x, w) + addend, y = activation(scale raw + shift + before) + after; w (out, 9, in);
+    empty is absent.
+    """
+
+def cuda_conv3x3_weights(
+    x: Tensor,
+    dy: Tensor,
+    tf32: bool,
+    dw: Tensor,
+    workspace: Tensor,
+    stream: int,
+) -> None:
+    """Writes dw (out, 9, in), float32."""

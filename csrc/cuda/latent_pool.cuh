@@ -6,6 +6,11 @@
 
 namespace spinecore::cuda {
 
+// With tokens of half precision products run on tensor cores: tokens are exact in tf32, queries, weights and gradients
+// keep its 10 bits, more than the tokens have (bfloat16) or as many (float16).
+template <class T>
+inline constexpr bool on_tensor_cores = sizeof(T) == 2;
+
 // P of one sample as a factor: rows are tokens, columns queries. exp(scores - top) / total; a query without a token has
 // a total of zero and weighs nothing.
 struct Weights {
@@ -103,8 +108,9 @@ __global__ void __launch_bounds__(product_threads, 4)
   const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<T, false, float, false>(of_sample<T>(tokens, sample), queries, row, column, 0, plan.width, buffers,
-                                        sums);
+  multiply_tile<T, false, float, false, on_tensor_cores<T>>(of_sample<T>(tokens, sample), queries, row, column, 0,
+                                                            plan.width, buffers, sums);
+  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
   write_scores(plan, p, sample, row, column, sums);
 }
 
@@ -148,8 +154,10 @@ __global__ void __launch_bounds__(product_threads, 3)
   const int2 place = place_of(product, tile);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<float, true, T, true>(weights_of(plan, p.scores, p.norms, sample), of_sample<T>(tokens, sample), row,
-                                      column, depth, min(depth + product.split_depth, plan.tokens), buffers, sums);
+  multiply_tile<float, true, T, true, on_tensor_cores<T>>(weights_of(plan, p.scores, p.norms, sample),
+                                                          of_sample<T>(tokens, sample), row, column, depth,
+                                                          min(depth + product.split_depth, plan.tokens), buffers, sums);
+  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
   if (!add_splits(product, p.workspace + plan.sums_at, plan.batch, sample, tile, split, sums)) return;
   float* means = p.means + int64_t{sample} * plan.queries * plan.width;
 #pragma unroll
@@ -170,8 +178,9 @@ __global__ void __launch_bounds__(product_threads, 4)
   const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<T, false, float, false>(of_sample<T>(tokens, sample), of_sample<float>(d_means, sample), row, column, 0,
-                                        plan.width, buffers, sums);
+  multiply_tile<T, false, float, false, on_tensor_cores<T>>(
+      of_sample<T>(tokens, sample), of_sample<float>(d_means, sample), row, column, 0, plan.width, buffers, sums);
+  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
   const Weights weights = weights_of(plan, p.scores, p.norms, sample);
   const int query = column + own_column();
   float* result = p.d_scores + int64_t{sample} * plan.tokens * plan.queries;
@@ -202,12 +211,13 @@ __global__ void __launch_bounds__(product_threads, 3)
   const int2 place = place_of(plan.to_tokens, static_cast<int>(blockIdx.x) % plan.to_tokens.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<float, false, float, true>(of_sample<float>(d_scores, sample), queries, row, column, 0, plan.queries,
-                                           buffers, sums);
+  multiply_tile<float, false, float, true, on_tensor_cores<T>>(of_sample<float>(d_scores, sample), queries, row, column,
+                                                               0, plan.queries, buffers, sums);
   __syncthreads();  // the buffers are used again
-  multiply_tile<float, false, float, true>(weights_of(plan, p.scores, p.norms, sample),
-                                           of_sample<float>(d_means, sample), row, column, 0, plan.queries, buffers,
-                                           sums);
+  multiply_tile<float, false, float, true, on_tensor_cores<T>>(weights_of(plan, p.scores, p.norms, sample),
+                                                               of_sample<float>(d_means, sample), row, column, 0,
+                                                               plan.queries, buffers, sums);
+  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
   T* dx = static_cast<T*>(p.dx) + int64_t{sample} * plan.tokens * plan.width;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {

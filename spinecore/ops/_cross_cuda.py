@@ -14,9 +14,9 @@ from spinecore.ops._covariance_cuda import MOST_COLUMNS, floats
 
 
 def can_run(call: Call) -> Verdict:
-    """As the covariance penalty, for both widths; ``options`` is ("width", that of b)."""
-    if call.options[1] < 1 or call.options[1] >= MOST_COLUMNS:
-        return Verdict(False, f"b has {call.options[1]} columns, 2^16 or more")
+    """As the covariance penalty, for both widths; ``options`` has ("width", that of b)."""
+    if call.options[0][1] < 1 or call.options[0][1] >= MOST_COLUMNS:
+        return Verdict(False, f"b has {call.options[0][1]} columns, 2^16 or more")
     return _covariance_cuda.can_run(call)
 
 

@@ -13,9 +13,9 @@ from spinecore.ops import _covariance_triton, _device
 
 
 def can_run(call: Call) -> Verdict:
-    """As the covariance penalty, for both widths; ``options`` is ("width", that of b)."""
-    if call.options[1] < 1 or call.options[1] >= 2**16:
-        return Verdict(False, f"b has {call.options[1]} columns, 2^16 or more")
+    """As the covariance penalty, for both widths; ``options`` has ("width", that of b)."""
+    if call.options[0][1] < 1 or call.options[0][1] >= 2**16:
+        return Verdict(False, f"b has {call.options[0][1]} columns, 2^16 or more")
     return _covariance_triton.can_run(call)
 
 

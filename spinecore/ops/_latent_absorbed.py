@@ -19,7 +19,7 @@ from spinecore.ops import _device
 from spinecore.ops._attention import heads_first, heads_last
 
 _DTYPES = (torch.float32, *_device.HALVES)
-_YES = Verdict(True, "absorbed projections: neither keys nor values exist; float32 products and sums")
+_YES = Verdict(True, "absorbed projections: neither keys nor values exist; float32 sums")
 _MOST_TOKENS, _MOST_WIDE = 2**25, 2**16
 
 

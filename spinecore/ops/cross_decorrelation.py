@@ -247,6 +247,7 @@ def _spec(
         backward_reference=backward_reference,
         backward_fake=_backward_fake,
         call=lambda a, b: backends.call_of(name, a, ("width", b.shape[1])),
+        backward_options=lambda _a, b, *_: (("width", b.shape[1]),),
         autocast={"a": "float32", "b": "float32"},
         samples=_samples,
         cost=_cost,

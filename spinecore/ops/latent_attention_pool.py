@@ -273,6 +273,10 @@ def _call(x: Tensor, latents: Tensor, *rest: Any) -> backends.Call:
     return backends.call_of(_NAME, x, ("latents", latents.shape[0]), ("heads", rest[4]))
 
 
+def _backward_options(x: Tensor, dy: Tensor, latents: Tensor, *rest: Any) -> tuple[Any, ...]:
+    return ("latents", latents.shape[0]), ("heads", rest[4])
+
+
 def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
     generator = torch.Generator().manual_seed(seed)
 
@@ -332,6 +336,7 @@ SPEC = OpSpec(
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
     call=_call,
+    backward_options=_backward_options,
     autocast={**dict.fromkeys(("x", "latents", "wq", "wk", "wv", "wo"), "lower"), "bias": "float32"},
     samples=_samples,
     cost=_cost,

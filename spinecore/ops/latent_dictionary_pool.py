@@ -177,6 +177,10 @@ def _call(x: Tensor, dictionary: Tensor, *rest: Any) -> backends.Call:
     return backends.call_of(_NAME, x, ("dictionary", dictionary.shape[0]), ("heads", rest[4]))
 
 
+def _backward_options(x: Tensor, dy: Tensor, dictionary: Tensor, *rest: Any) -> tuple[Any, ...]:
+    return ("dictionary", dictionary.shape[0]), ("heads", rest[4])
+
+
 def _samples(dtype: torch.dtype, seed: int) -> Iterator[Sample]:
     generator = torch.Generator().manual_seed(seed)
 
@@ -230,6 +234,7 @@ SPEC = OpSpec(
     backward_reference=_backward_reference,
     backward_fake=_backward_fake,
     call=_call,
+    backward_options=_backward_options,
     autocast=dict.fromkeys(("x", "dictionary", "wq", "wk", "wv", "wo"), "lower"),
     samples=_samples,
     cost=_cost,

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from emulation import covariance_oracle, cross_oracle, ptx, resources, sources, trace
+from emulation import conv_oracle, covariance_oracle, cross_oracle, ptx, resources, sources, trace
 from emulation import scse_gate_oracle as oracle
+from spinecore.ops import _conv3x3_gpu
 
 PATH = sources.ROOT / "benchmarks/budgets.json"
 # The sources of kernels, with the threads of a block, and the kernels that have other blocks.
@@ -21,8 +22,11 @@ THREADS: dict[str, tuple[int, dict[str, int]]] = {
     "feature_products": (256, {"multiply_factors": 128}),
     "covariance_decorrelation": (256, {}),
     "cross_decorrelation": (256, {}),
+    "latent_pool": (128, {}),
+    "dictionary_pool": (256, {}),
+    "conv3x3": (128, {}),
 }
-OPERATORS = ("scse_gate", "covariance_decorrelation", "cross_decorrelation")
+OPERATORS = ("scse_gate", "covariance_decorrelation", "cross_decorrelation", "latent_pool", "conv3x3")
 CASE = (1, 64, 48, 48)
 PASSES = {"forward": 3, "backward": 4}  # reads and writes of an image: the least
 KERNELS = ("IfLb1ELi8E", "I13__nv_bfloat16Lb1ELi8E", "contiguousIfLb1E", "contiguousI13__nv_bfloat16Lb1")
@@ -30,6 +34,8 @@ KERNELS += ("apply_gatesIfLi4E", "apply_gatesI13__nv_bfloat16Li8E")
 
 # Of the penalties, those of float32.
 FLOAT = ("multiply_factorsIf", "featuresIf", "covariance_", "cross_", "rowsIf", "gradientIf")
+FLOAT += ("tokensIf", "scoresIf", "merge_norms")
+CONVOLUTIONS = ("IfLb0E", "I13__nv_bfloat16")
 
 
 def compiled(architecture: int) -> dict[str, Any]:
@@ -101,14 +107,59 @@ def memory_of_cross(run: Any, module: Any) -> dict[str, Any]:
     return {"forward": figures(found, 3 * size + side), "backward": figures(back, 9 * size + 2 * side)}
 
 
+def memory_of_latent_pool(run: Any, module: Any) -> dict[str, Any]:
+    """Of 32 queries over two samples: tokens are read for the scores and for the means; the scores are
+    written and read. Backward, tokens are read twice again, the gradient written; scores and their gradient
+    come and go.
+    """
+    batch, tokens, width, rows, heads = 2, 256, 64, 8, 4
+    x, queries = torch.randn(batch, tokens, width), torch.randn(heads * rows, width)
+    none = torch.empty(0)
+    kept: list[Any] = []
+    forward = trace.traced(module, lambda: kept.extend(run.attend(x, queries, rows, none, none)))
+    d_means, delta = torch.randn_like(kept[2]), torch.randn(batch, heads * rows)
+    backward = trace.traced(
+        module, lambda: run.differentiate(x, queries, rows, none, kept[0], kept[1], d_means, delta)
+    )
+    image, scores = 4 * x.numel(), 4 * kept[0].numel()
+    return {
+        "forward": figures(forward, 2 * image + 2 * scores),
+        "backward": figures(backward, 3 * image + 5 * scores),
+    }
+
+
+def memory_of_conv3x3(run: Any, module: Any) -> dict[str, Any]:
+    """Of 32 to 32 channels: image and weights read once, the result written once."""
+    found: dict[str, Any] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        case = conv_oracle.make_case((1, 32, 24, 24), 32, dtype, "none", False, channels_last=True)
+        image, weights = case.x.numel() * case.x.element_size(), case.w.numel() * case.w.element_size()
+        packed = _conv3x3_gpu.packed(case.w)
+        name = str(dtype).removeprefix("torch.")
+        kernels = trace.traced(module, lambda c=case, w=packed: run.CONVOLUTION.raw(c.x, w))
+        found[f"forward, {name}"] = figures(kernels, 2 * image + weights)
+        dy = case.dy.contiguous(memory_format=torch.channels_last)
+        kernels = trace.traced(module, lambda c=case, d=dy: run.weights(c.x, d))
+        found[f"weights, {name}"] = figures(kernels, 2 * image + 4 * case.w.numel())
+    return found
+
+
 def memory(operator: str, use: Callable[[Any], None]) -> dict[str, Any]:
     """Sectors, bank conflicts and bytes of one operator; `use` puts a module in the place of the core."""
-    from spinecore.ops import _covariance_cuda, _cross_cuda, _scse_gate_cuda
+    from spinecore.ops import (
+        _conv3x3_cuda,
+        _covariance_cuda,
+        _cross_cuda,
+        _latent_pool_cuda,
+        _scse_gate_cuda,
+    )
 
     shape, measure, run, kernels = {
         "scse_gate": (list(CASE), memory_of_scse_gate, _scse_gate_cuda, KERNELS),
         "covariance_decorrelation": ([256, 128], memory_of_covariance, _covariance_cuda, FLOAT),
         "cross_decorrelation": ([256, 128, 64], memory_of_cross, _cross_cuda, FLOAT),
+        "latent_pool": ([2, 256, 64], memory_of_latent_pool, _latent_pool_cuda, FLOAT),
+        "conv3x3": ([1, 32, 24, 24], memory_of_conv3x3, _conv3x3_cuda, CONVOLUTIONS),
     }[operator]
     module = ptx.operator_module(operator, f"traced_{operator}", kernels, trace=True)
     use(module)

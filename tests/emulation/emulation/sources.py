@@ -120,6 +120,8 @@ def operator_module(
     """The operator's own binding and sources as a Python module called `name`, on the CPU; `flags` and the
     object files `extra` change how kernels run.
     """
+    if name in sys.modules:
+        return sys.modules[name]
     binding = ROOT / f"csrc/bindings/cuda_{operator}.cpp"
     module = HERE / f"bindings/{operator}.cpp"
     objects = [compiled(source, flags) for source in operator_sources(operator)]

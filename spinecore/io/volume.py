@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinecore.io.errors import FilmError, UsageError
+from spinecore.io.find import DICOM_SUFFIXES, has_dicom_preamble
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -175,9 +176,8 @@ def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[Vol
         for file in files:
             if (barred is not None and barred in file.resolve().parents) or file.name.startswith("."):
                 continue
-            suffix = suffix_of(file)
             place = (
-                file if suffix in PICTURES + VOLUMES else file.parent if suffix in (".dcm", ".ima") else None
+                file if suffix_of(file) in PICTURES + VOLUMES else file.parent if _is_dicom(file) else None
             )
             if place is not None:
                 found.setdefault(place, place.relative_to(root).as_posix() if place != root else place.name)
@@ -189,6 +189,12 @@ def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[Vol
     ]
     sources = [VolumeSource(p, n, s) for p, n, s in zip(found, names, distinct, strict=True)]
     return sorted(sources, key=lambda source: source.name)
+
+
+def _is_dicom(file: Path) -> bool:
+    """By its suffix; archives export files without one, or with a number that looks like one."""
+    suffix = suffix_of(file)
+    return suffix in DICOM_SUFFIXES or ((suffix == "" or suffix[1:].isdigit()) and has_dicom_preamble(file))
 
 
 def _stem(name: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import sys
@@ -93,6 +94,20 @@ def test_predicted_prompts_run_and_are_no_resume_of_generic_ones(
     record = json.loads((out / "run.json").read_text())
     assert record["scans"]["reused"] == 0
     assert record["reader"]["prompts"] == "predicted"
+
+
+def test_the_demonstration_needs_no_data_and_names_every_level(tmp_path: Path, run: Run) -> None:
+    code, printed = run("demo", "--mri", "-o", tmp_path / "out")
+    assert code == 0, printed
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["scans"]["segmented"] == 3
+    assert record["agreement"]["dice"] > 0.8
+    assert "Demonstration" in (tmp_path / "out" / "index.html").read_text()
+    with (tmp_path / "out" / "scans.csv").open(newline="") as stream:
+        levels = [row["levels"] for row in csv.DictReader(stream)]
+    # Nine vertebrae are drawn; the network may miss the one at the upper edge.
+    assert len(levels) == 3
+    assert set(levels) <= {"T9-L5", "T10-L5"}
 
 
 def test_wrong_usage_is_one_line_with_a_remedy(slices: Path, weights: Path, tmp_path: Path, run: Run) -> None:

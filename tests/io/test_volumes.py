@@ -125,6 +125,9 @@ def test_a_dicom_series_is_read_in_the_order_of_its_places(tmp_path: Path) -> No
     write_series(tmp_path / "study" / "t2", planes, generate_uid())
     sources = find_volumes([tmp_path])
     assert [(source.name, source.path) for source in sources] == [("study/t2", tmp_path / "study" / "t2")]
+    for file in sources[0].path.iterdir():  # as an archive exports them
+        file.rename(file.with_name(f"1.2.840.{file.stem}"))
+    assert find_volumes([tmp_path]) == sources
     volume = read_volume(sources[0].path)
     assert volume.spacing == pytest.approx((4.0, 0.7, 0.6))
     expected = np.round(planes * 10)

@@ -17,6 +17,8 @@ from .levels import Levels, name_levels
 
 STRIPS = (0.25, 0.5, 0.75)
 STRIP_SHARE = 0.15
+NARROWEST = 2.0
+"""Pixels; less of a canal is its edge in a slice beside it, or a speck."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _thickness(away: NDArray[np.float64], width: float, pixel: float, area: floa
 
 
 def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> float | None:
-    """Mean thickness of the canal behind a disc, None where there is none."""
+    """Mean thickness of the canal behind a disc, None where hardly any is seen."""
     if not len(canal):
         return None
     reach = np.ptp((disc.pixels * np.array(spacing)) @ disc.across)
@@ -116,4 +118,4 @@ def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> fl
     height = max(float(reach), 4 * area**0.5)
     away = (from_disc @ disc.across)[behind]
     width = _thickness(away, height, _pixel(disc.across, spacing), area)
-    return width if width > 0 else None
+    return width if width >= NARROWEST * _pixel(disc.along, spacing) else None

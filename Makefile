@@ -7,6 +7,8 @@ TORCH ?= torch==2.13.0
 # On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA libraries.
 TORCH_INDEX ?=
 VENV ?= .venv
+# Any GPU from sm_80 on compiles this at first use; wheels and `pip install .` hold machine code for all of them.
+CUDA_ARCHITECTURES ?= 80-virtual
 BIN := $(VENV)/bin
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 NATIVE_TESTS := $(shell find tests/native tests/emulation -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
@@ -61,6 +63,7 @@ $(STAMP): pyproject.toml CMakeLists.txt $(CSRC)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || \
 	  $(BIN)/python -m pip install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/python -m pip install -q -e ".[dev]" \
+	  -C "cmake.define.SPINECORE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"
 	rm -f $(VENV)/.installed*
 	touch $@

@@ -26,6 +26,6 @@ def figures(found: Sequence[Mask], truth: Sequence[Mask], distances: bool = Fals
         result[f"dice_{name}"] = mean_overlap([dice(a, b) for a, b in pairs]).mean
         if distances:
             cases = np.array([hd95(a, b) for a, b in pairs])
-            result[f"hd95_{name}"] = float(np.nanmean(cases))
+            result[f"hd95_{name}"] = float(np.nanmean(cases)) if np.isfinite(cases).any() else float("nan")
     result["dice"] = float(np.mean([result[f"dice_{name}"] for name in STRUCTURES]))
     return result

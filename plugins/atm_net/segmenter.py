@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spinecore.spine.lumbar.specks import without_specks
+
 from .network import ATMNet
 from .prompts import described, generic
 from .slice_input import to_input
@@ -41,8 +43,8 @@ class Segmenter:
         return p
 
     def segment(self, pixels: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Class indices (H, W)."""
-        return np.asarray(self.probabilities(pixels).argmax(0), dtype=np.uint8)
+        """Class indices (H, W), stray pieces of discs left out."""
+        return without_specks(self.probabilities(pixels).argmax(0).astype(np.uint8))
 
 
 def build_reader(model: torch.nn.Module, device: str = "cpu", prompts: str = "generic") -> Segmenter:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FILM_HEIGHT, FILM_WIDTH = 1536, 640
 READER_NOISE_PX = 1.5  # spread of the simulated hand that marks the corners; our choice
 KIND = "double"
+LUMBAR_SLICES = 3
 
 
 def demo(
@@ -22,11 +23,14 @@ def demo(
         bool,
         typer.Option("--corners", help="Measure on corners marked by a simulated hand, not by the model."),
     ] = False,
+    mri: Annotated[bool, typer.Option("--mri", help="Three lumbar MRI slices instead of films.")] = False,
 ) -> None:
     """Draw one patient standing and bending to both sides, measure, and show truth beside measurement.
 
     Needs no data and no network. Without shipped weights the corners are those of a simulated hand.
     """
+    if mri:
+        raise typer.Exit(_lumbar(out, seed))
     from spinecore.cli.measure import run_measure
     from spinecore.io.find import find_films
     from spinecore.spine.phantom import phantom_patient
@@ -51,6 +55,35 @@ def demo(
         find_films([films]), out, command, resume=False, page_text=_page_text(patient, by_hand)
     )
     raise typer.Exit(summary.exit_code)
+
+
+def _lumbar(out: Path, seed: int) -> int:
+    """Draw lumbar slices, segment them with the shipped network and compare with what was drawn."""
+    import numpy as np
+    from PIL import Image
+
+    from spinecore.cli.segment import DEFAULT_MODEL, run_segment
+    from spinecore.io.volume import find_volumes
+    from spinecore.spine.phantom.lumbar import lumbar_phantom
+
+    slices, truth = out / "slices", out / "drawn"
+    for folder in (slices, truth):
+        folder.mkdir(parents=True, exist_ok=True)
+    for number in range(LUMBAR_SLICES):
+        phantom = lumbar_phantom(seed + number)
+        Image.fromarray((phantom.pixels * 255.0 + 0.5).astype(np.uint8)).save(slices / f"{number + 1}.png")
+        Image.fromarray(phantom.mask).save(truth / f"{number + 1}.png")
+    command: dict[str, Any] = {
+        "paths": [str(slices)],
+        "model": DEFAULT_MODEL,
+        "weights": None,
+        "prompts": "generic",
+        "reference": str(truth),
+        "resume": False,
+        "device": "auto",
+    }
+    title = "Demonstration: three drawn slices of lumbar spines"
+    return run_segment(find_volumes([slices]), out, command, title).exit_code
 
 
 def _model_ready() -> bool:

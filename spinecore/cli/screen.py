@@ -52,6 +52,8 @@ def screen(
     spec = model_spec(model)
     if spec.task != "gait":
         raise UsageError(f"{model}: is a model of task {spec.task!r}; `spinecore models` lists those of gait")
+    if not paths and not simulate:
+        raise UsageError("give recordings or folders, or --simulate with a number of walkers")
     torch.set_num_threads(threads)
     path = resolve_weights(spec, weights or "shipped")
     reader = spec.load("reader")(
@@ -62,7 +64,7 @@ def screen(
     if simulate:
         recordings += reader.find([reader.simulate(out / "simulated", simulate)])
     if not recordings:
-        looked = ", ".join(str(p) for p in given) or "nothing"
+        looked = ", ".join(str(p) for p in given)
         raise UsageError(f"no recordings in {looked}; CSV, JSON, NPZ, C3D, TRC, BVH and video are read")
     console, errors = Console(), Console(stderr=True)
 

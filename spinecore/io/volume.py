@@ -7,6 +7,9 @@ an oblique volume.
 
 from __future__ import annotations
 
+import gzip
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +91,8 @@ def _itk() -> Any:
 
 def _read_image(path: Path) -> Volume:
     itk = _itk()
+    if not path.is_dir() and suffix_of(path) in (".nii", ".nii.gz"):
+        _check_length(path)
     try:
         if path.is_dir():
             series = itk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
@@ -105,6 +110,28 @@ def _read_image(path: Path) -> Volume:
     turned = itk.DICOMOrient(image, SAGITTAL)
     columns, rows, slices = turned.GetSpacing()
     return Volume(_checked(itk.GetArrayFromImage(turned)), (slices, rows, columns), image)
+
+
+def _check_length(path: Path) -> None:
+    """FilmError for a NIfTI file cut short: it would be read with zeros for the rest."""
+    opened = gzip.open if suffix_of(path) == ".nii.gz" else open
+    try:
+        with opened(path, "rb") as stream:
+            header = stream.read(348)
+            order = "<" if header[:4] == b"\\\x01\x00\x00" else ">"
+            if len(header) < 348 or struct.unpack(f"{order}i", header[:4])[0] != 348:
+                return  # NIfTI-2 or no NIfTI at all: the reader says so
+            dims = struct.unpack(f"{order}8h", header[40:56])
+            bits = struct.unpack(f"{order}h", header[72:74])[0]
+            start = struct.unpack(f"{order}f", header[108:112])[0]
+            wanted = int(start) + bits // 8 * int(np.prod([max(1, n) for n in dims[1 : dims[0] + 1]]))
+            length = len(header)
+            while block := stream.read(1 << 20):
+                length += len(block)
+    except (EOFError, OSError, zlib.error) as error:
+        raise FilmError(f"not a readable volume ({error}); copy it again") from None
+    if length < wanted:
+        raise FilmError(f"not a readable volume (cut short: {length} of {wanted} bytes); copy it again")
 
 
 def _checked(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ def load_model_reader(
     from spinecore.weights import checksum, read_card, resolve_weights
 
     spec = model_spec(name)
-    if spec.reader is None:
+    if spec.reader is None or spec.task != "film":
         known = ", ".join(list_models("film")) or "none"
         raise UsageError(f"model {name!r} reads no films (task {spec.task}); models that do: {known}")
     path = resolve_weights(spec, "shipped" if weights is None else weights)

@@ -15,6 +15,7 @@ from spinecore.io.volume import Volume
 from spinecore.segment.result import SEGMENTED, ScanResult
 from spinecore.spine.lumbar.column import CANAL, DISCS, VERTEBRAE
 from spinecore.spine.lumbar.measures import LumbarReading, read_lumbar
+from spinecore.spine.lumbar.specks import without_specks
 
 WORKING_MM = 0.47
 """Pixel size that slices of known spacing are brought to: that of SPIDER's T2 SPACE scans (van der Graaf
@@ -51,7 +52,7 @@ def segment_scan(volume: Volume, reader: SliceReader) -> Segmentation:
     sums, counts = np.zeros(CLASSES), np.zeros(CLASSES)
     for pixels in volume.pixels:
         p = _probabilities(pixels, reader, factor)
-        mask = p.argmax(0).astype(np.uint8)
+        mask = without_specks(p.argmax(0).astype(np.uint8))
         best = p.max(0)
         sums += np.bincount(mask.ravel(), best.ravel().astype(np.float64), CLASSES)[:CLASSES]
         counts += np.bincount(mask.ravel(), minlength=CLASSES)[:CLASSES]

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import GaitError
 from ..joints import JOINTS
 from ..pose import RATE, Walk
+from .estimators import stated_rate
 from .markers import walk_in_space
 
 POSE_KEYS = ("joints", "keypoints", "poses", "kpts")
@@ -30,16 +31,23 @@ def read_npz(path: Path, subject: str, rate: float | None) -> Walk:
         raise GaitError(
             f"{path}: has no array {' or '.join(POSE_KEYS)}; it holds {', '.join(data) or 'nothing'}"
         )
-    points = np.asarray(data[key], dtype=float)
+    try:
+        points = np.asarray(data[key], dtype=float)
+    except ValueError as e:
+        raise GaitError(f"{path}: {key} holds no numbers ({e})") from e
     own = data.get("rate", data.get("fps"))
+    for name in ("confidence", "silhouettes", "frames"):
+        if name in data and data[name].dtype.kind not in "biuf":
+            raise GaitError(f"{path}: {name} holds no numbers but {data[name].dtype}")
     flags: tuple[str, ...] = ()
-    if own is not None:
-        rate = float(np.ravel(own)[0])
+    if own is not None and own.size:
+        rate = stated_rate(path, np.ravel(own)[0], rate)
     if not rate:
         rate, flags = RATE, (f"frame rate unknown: {RATE:g} Hz assumed",)
-    if "subject" in data:
+    if "subject" in data and data["subject"].size:
         subject = str(np.ravel(data["subject"])[0])
     if "names" in data:
+        data["names"] = np.ravel(data["names"])
         if points.ndim != 3 or points.shape[1:] != (len(data["names"]), 3):
             raise GaitError(
                 f"{path}: {key} has shape {points.shape}; (T, {len(data['names'])}, 3) fits the names"

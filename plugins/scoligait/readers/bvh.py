@@ -35,9 +35,10 @@ def read_bvh(path: Path, subject: str) -> Walk:
     try:
         joints, at = _hierarchy(words)
         rate, values = _motion(words, at, sum(len(j.channels) for j in joints), path)
-    except (IndexError, ValueError) as e:
+        points = _positions(joints, values)
+    except (IndexError, KeyError, ValueError) as e:
         raise GaitError(f"{path}: broken BVH ({e}); export it again") from e
-    return walk_in_space(_positions(joints, values), [j.name for j in joints], rate, path.stem, subject)
+    return walk_in_space(points, [j.name for j in joints], rate, path.stem, subject)
 
 
 def _hierarchy(words: list[str]) -> tuple[list[_Joint], int]:

@@ -33,7 +33,7 @@ def read_json(path: Path, subject: str, rate: float | None) -> Walk:
         )
     flags: list[str] = []
     if isinstance(content, dict):
-        rate = content.get("rate") or content.get("fps") or rate
+        rate = stated_rate(path, content.get("rate") or content.get("fps"), rate)
         subject = str(content.get("subject", subject))
     if isinstance(content, dict) and "joints" in content:
         points = _numbers(path, content["joints"])
@@ -42,6 +42,16 @@ def read_json(path: Path, subject: str, rate: float | None) -> Walk:
     else:
         points = _mediapipe(path, content, flags)
     return _walk(path, points, rate, subject, path.stem, flags)
+
+
+def stated_rate(path: Path, stated: Any, given: float | None) -> float | None:
+    """The file's own frame rate, else the given one."""
+    if stated is None:
+        return given
+    try:
+        return float(stated)
+    except (TypeError, ValueError):
+        raise GaitError(f"{path}: the rate is {stated!r}; frames a second are a number") from None
 
 
 def read_openpose_folder(folder: Path, subject: str, rate: float | None) -> Walk:
@@ -128,8 +138,9 @@ def _mediapipe(path: Path, content: Any, flags: list[str]) -> Array:
         marks = frame.get("landmarks", frame.get("pose_landmarks")) if isinstance(frame, dict) else frame
         if not marks:
             continue
-        if len(marks) != 33:
-            raise GaitError(f"{path}, frame {t + 1}: {len(marks)} landmarks; MediaPipe's pose has 33")
+        if not isinstance(marks, list) or len(marks) != 33:
+            count = len(marks) if isinstance(marks, list) else "no list of"
+            raise GaitError(f"{path}, frame {t + 1}: {count} landmarks; MediaPipe's pose has 33")
         try:
             for j, at in enumerate(MEDIAPIPE_33):
                 mark = marks[at]
@@ -138,7 +149,7 @@ def _mediapipe(path: Path, content: Any, flags: list[str]) -> Array:
             raise GaitError(
                 f"{path}, frame {t + 1}: {type(e).__name__}: {e}; a landmark has x, y, visibility"
             ) from e
-    if np.nanmax(np.abs(found[..., :2])) < 4:  # shares of width and height
+    if np.isfinite(found).any() and np.nanmax(np.abs(found[..., :2])) < 4:  # shares of width and height
         if width and height:
             found[..., :2] *= [float(width), float(height)]
         else:

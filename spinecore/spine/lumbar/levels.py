@@ -16,7 +16,7 @@ UPWARDS = ("L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9", "T8", "T7", 
 GAP = 1.6
 """Discs further apart than this times their median distance have one missing between them."""
 SURE = 0.9
-SHORT = 0.65
+SHORT = 0.6
 """A lowest disc shorter than this share of the median one may lie within the sacrum."""
 SMALL = 0.5
 """A lowest body smaller than this share of the median one may be the sacrum, found in part."""

@@ -71,8 +71,10 @@ def _size(part: Part, level: str, kind: str, spacing: Spacing, area: float, cana
     along = places @ part.along
     first, last = np.percentile(along, (1, 99))
     length = float(last - first) / 0.98
+    pixel = _pixel(part.along, spacing)
     front, middle, back = (
-        _thickness(along, first + share * (last - first), STRIP_SHARE * length, area) for share in STRIPS
+        _thickness(along - first - share * (last - first), STRIP_SHARE * length, pixel, area)
+        for share in STRIPS
     )
     row, column = part.centre / np.array(spacing)
     return Size(
@@ -89,9 +91,18 @@ def _size(part: Part, level: str, kind: str, spacing: Spacing, area: float, cana
     )
 
 
-def _thickness(positions: NDArray[np.float64], at: float, width: float, area: float) -> float:
-    """Area of a strip divided by its width."""
-    return float((np.abs(positions - at) <= width / 2).sum()) * area / width
+def _pixel(direction: NDArray[np.float64], spacing: Spacing) -> float:
+    """How long a pixel is along a direction."""
+    return float(np.abs(direction) @ np.array(spacing))
+
+
+def _thickness(away: NDArray[np.float64], width: float, pixel: float, area: float) -> float:
+    """Area of a strip divided by its width; `away`: of the pixels, from its middle line.
+
+    A pixel on the strip's edge counts by its share: whole columns would make steps of a tenth.
+    """
+    inside = np.clip((width / 2 - np.abs(away)) / pixel + 0.5, 0.0, 1.0)
+    return float(inside.sum()) * area / width
 
 
 def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> float | None:
@@ -103,5 +114,6 @@ def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> fl
     from_disc = canal - disc.centre
     behind = from_disc @ disc.along > 0
     height = max(float(reach), 4 * area**0.5)
-    count = int((behind & (np.abs(from_disc @ disc.across) <= height / 2)).sum())
-    return count * area / height if count else None
+    away = (from_disc @ disc.across)[behind]
+    width = _thickness(away, height, _pixel(disc.across, spacing), area)
+    return width if width > 0 else None

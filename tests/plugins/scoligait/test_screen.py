@@ -16,6 +16,8 @@ from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from spinecore.cli.app import app
+from spinecore.io.errors import UsageError
+from spinecore.measure.model_reader import load_model_reader
 from spinecore.plugins.scoligait import SPEC
 from spinecore.plugins.scoligait.picture import walker_svg
 from spinecore.plugins.scoligait.recordings import write_poses, write_simulated
@@ -130,6 +132,10 @@ def test_wrong_requests_say_why(tmp_path: Path) -> None:
     assert "no recordings in" in str(empty.exception)
     other = runner.invoke(app, ["screen", str(tmp_path), "-o", str(tmp_path / "out"), "--model", "r2mf_net"])
     assert "model of task 'film'" in str(other.exception)
+    nothing = runner.invoke(app, ["screen", "-o", str(tmp_path / "out")])
+    assert "--simulate" in str(nothing.exception)
+    with pytest.raises(UsageError, match=r"reads no films \(task gait\)"):
+        load_model_reader("scoligait", None, "cpu")
 
 
 def test_shipped_weights_say_what_they_are() -> None:

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from spinecore.ops import _covariance_cuda as implementation
 
+pytestmark = pytest.mark.gpu_less
+
 SHARED = ("covariance_penalties", "covariance_slopes")
 # Mangled pieces of names.
 FLOAT = (*SHARED, "sum_columns_of_featuresIf", "multiply_factorsIfLb1EfLb1Ef", "multiply_factorsIfLb0EfLb")
 HALF = (*SHARED, "sum_columns_of_featuresI13", "multiply_factorsI13", "multiply_factorsIfLb1E13")
 
 
-@pytest.fixture(
-    scope="module", params=[torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.gpu_less)]
-)
+@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16])
 def emitted(request: pytest.FixtureRequest) -> tuple[ModuleType, torch.dtype]:
     if ptx.nvcc() is None:
         pytest.skip("no nvcc")

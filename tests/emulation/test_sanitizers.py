@@ -13,6 +13,8 @@ from emulation import sources
 
 CUDA = sources.ROOT / "csrc/cuda"
 OPERATORS = sorted(path.stem for path in (sources.HERE / "drivers").glob("*.cpp"))
+QUICK = ("covariance_decorrelation", "scse_gate")
+MARKED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.gpu_less) for name in OPERATORS]
 # Sources of which an operator uses a part; the covariance penalty uses all of them.
 _PRODUCTS = {"column_statistics.cuh", "product.cuh"}
 ELSEWHERE = {"latent_pool": _PRODUCTS, "dictionary_pool": _PRODUCTS}
@@ -56,13 +58,13 @@ def sites(operator: str) -> list[str]:
     return sorted(site for site in found if site.split(":")[0] not in elsewhere)
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", MARKED)
 def test_no_byte_out_of_bounds_and_no_undefined_behaviour(operator: str) -> None:
     done = run(operator, "address")
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", MARKED)
 def test_no_race_between_threads_or_blocks(operator: str) -> None:
     done = run(operator, "thread", EMULATION_WORKERS="3")
     assert done.returncode == 0, done.stderr[-4000:]

@@ -17,8 +17,19 @@ pytest.importorskip("triton", reason="triton is not installed")
 HERE = Path(__file__).parent
 
 
+INTERPRETED_QUICKLY = ("check_covariance", "check_scse_gate")
+
+
 @pytest.mark.parametrize(
-    "check", sorted((HERE / "interpreted").glob("check_*.py")), ids=lambda path: path.stem
+    "check",
+    [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=() if path.stem in INTERPRETED_QUICKLY else pytest.mark.gpu_less,
+        )
+        for path in sorted((HERE / "interpreted").glob("check_*.py"))
+    ],
 )
 def test_in_the_guarded_interpreter(check: Path) -> None:
     command = [
@@ -75,13 +86,14 @@ def test_what_triton_compiles_for_sm_80(
     oracle.assert_close(oracle.make_case(shape, 6, mode, channels_last, dtype), kernels.forward, backward)
 
 
+@pytest.mark.gpu_less
 @pytest.mark.parametrize(
     ("rows", "width", "dtype", "masked"),
     [
         (70, 66, torch.float32, True),
-        pytest.param(20, 130, torch.bfloat16, False, marks=pytest.mark.gpu_less),
-        pytest.param(130, 65, torch.float16, True, marks=pytest.mark.gpu_less),
-        pytest.param(30, 64, torch.float32, False, marks=pytest.mark.gpu_less),
+        (20, 130, torch.bfloat16, False),
+        (130, 65, torch.float16, True),
+        (30, 64, torch.float32, False),
     ],
 )
 def test_the_covariance_penalty_for_sm_80(
@@ -108,10 +120,8 @@ def test_the_covariance_penalty_for_sm_80(
     )
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [torch.bfloat16, *(pytest.param(d, marks=pytest.mark.gpu_less) for d in (torch.float32, torch.float16))],
-)
+@pytest.mark.gpu_less
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_convolution_for_sm_80(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, nan_memory: None
 ) -> None:

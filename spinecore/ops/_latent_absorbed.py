@@ -90,7 +90,27 @@ Attend = Callable[..., tuple[Tensor, ...]]
 Differentiate = Callable[..., tuple[Tensor, ...]]
 
 
-def forward(
+def forward_by(attend: Attend) -> Callable[..., tuple[Tensor, ...]]:
+    """The operator's forward on somebody's kernel: y, norms, pooled; scores and means are never kept."""
+
+    def forward(x: Tensor, *given: Any) -> tuple[Tensor, ...]:
+        *parameters_and_heads, mask, bias, _keep = given
+        return _forward(attend, x, tuple(parameters_and_heads), mask, bias)
+
+    return forward
+
+
+def backward_by(attend: Attend, differentiate: Differentiate) -> Callable[..., tuple[Tensor, ...]]:
+    """The operator's backward on somebody's kernels: gradients of x, latents, wq, wk, wv, wo, bias."""
+
+    def backward(x: Tensor, dy: Tensor, *given: Any) -> tuple[Tensor, ...]:
+        *parameters_and_heads, mask, bias, _norms, pooled, _scores, _means = given
+        return _backward(attend, differentiate, x, dy, tuple(parameters_and_heads), mask, bias, pooled)
+
+    return backward
+
+
+def _forward(
     attend: Attend,
     x: Tensor,
     given: tuple[Any, ...],
@@ -109,7 +129,7 @@ def forward(
     return y, norms.view(2, batch, p.heads, rows), pooled, none, none.clone()
 
 
-def backward(
+def _backward(
     attend: Attend,
     differentiate: Differentiate,
     x: Tensor,

@@ -35,38 +35,5 @@ def differentiate(
         return tuple(_kernels().latent_pool_triton_backward(x, queries, mask, scores, norms, d_means, delta))
 
 
-def forward(
-    x: Tensor,
-    latents: Tensor,
-    wq: Tensor,
-    wk: Tensor,
-    wv: Tensor,
-    wo: Tensor,
-    heads: int,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    _keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, norms, pooled values; scores and means are never kept."""
-    return _latent_absorbed.forward(attend, x, (latents, wq, wk, wv, wo, heads), mask, bias)
-
-
-def backward(
-    x: Tensor,
-    dy: Tensor,
-    latents: Tensor,
-    wq: Tensor,
-    wk: Tensor,
-    wv: Tensor,
-    wo: Tensor,
-    heads: int,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    _norms: Tensor,
-    pooled: Tensor,
-    _scores: Tensor,
-    _means: Tensor,
-) -> tuple[Tensor, ...]:
-    """Gradients of x, latents, wq, wk, wv, wo, bias."""
-    given = (latents, wq, wk, wv, wo, heads)
-    return _latent_absorbed.backward(attend, differentiate, x, dy, given, mask, bias, pooled)
+forward = _latent_absorbed.forward_by(attend)
+backward = _latent_absorbed.backward_by(attend, differentiate)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spinecore.ops._attention import heads_first, heads_last
-from spinecore.ops._latent_absorbed import Parameters, parameters
+from spinecore.ops._latent_absorbed import Differentiate, Parameters, parameters
 
 
 def _parameters(dictionary: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor, heads: int) -> Parameters:
@@ -43,16 +43,36 @@ def _answers(weigh: Weigh, p: Parameters, x: Tensor, share: Tensor) -> tuple[Ten
     return weights, by_head, values, heads_last((by_head @ values).transpose(0, 1)[:, :, None])[:, 0]
 
 
-def forward(weigh: Weigh, x: Tensor, given: tuple[Any, ...], mask: Tensor | None) -> Tensor:
+def forward_by(weigh: Weigh) -> Callable[..., Tensor]:
+    """The operator's forward on somebody's kernel: the pooled vectors (B, D)."""
+
+    def forward(x: Tensor, *given: Any) -> Tensor:
+        *parameters_and_heads, mask = given
+        return _forward(weigh, x, tuple(parameters_and_heads), mask)
+
+    return forward
+
+
+def backward_by(weigh: Weigh, differentiate: Differentiate) -> Callable[..., tuple[Tensor, ...]]:
+    """The operator's backward on somebody's kernels: gradients of x, dictionary, wq, wk, wv, wo."""
+
+    def backward(x: Tensor, dy: Tensor, *given: Any) -> tuple[Tensor, ...]:
+        *parameters_and_heads, mask = given
+        return _backward(weigh, differentiate, x, dy, tuple(parameters_and_heads), mask)
+
+    return backward
+
+
+def _forward(weigh: Weigh, x: Tensor, given: tuple[Any, ...], mask: Tensor | None) -> Tensor:
     """As the operator; ``weigh(x, entries, heads, share)`` gives P (B, N, heads R)."""
     p = _parameters(*given)
     *_, answers = _answers(weigh, p, x.contiguous(), _share(x, mask))
     return (answers @ p.wo).to(x.dtype).contiguous()
 
 
-def backward(
+def _backward(
     weigh: Weigh,
-    differentiate: Callable[..., tuple[Tensor, ...]],
+    differentiate: Differentiate,
     x: Tensor,
     dy: Tensor,
     given: tuple[Any, ...],

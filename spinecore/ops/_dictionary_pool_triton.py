@@ -29,31 +29,5 @@ def differentiate(
         return tuple(_kernels().dictionary_pool_triton_backward(x, entries, heads, share, weights, d_mean))
 
 
-def forward(
-    x: Tensor,
-    dictionary: Tensor,
-    wq: Tensor,
-    wk: Tensor,
-    wv: Tensor,
-    wo: Tensor,
-    heads: int,
-    mask: Tensor | None,
-) -> Tensor:
-    """The pooled vectors (B, D)."""
-    return _dictionary_absorbed.forward(weigh, x, (dictionary, wq, wk, wv, wo, heads), mask)
-
-
-def backward(
-    x: Tensor,
-    dy: Tensor,
-    dictionary: Tensor,
-    wq: Tensor,
-    wk: Tensor,
-    wv: Tensor,
-    wo: Tensor,
-    heads: int,
-    mask: Tensor | None,
-) -> tuple[Tensor, ...]:
-    """Gradients of x, dictionary, wq, wk, wv, wo."""
-    given = (dictionary, wq, wk, wv, wo, heads)
-    return _dictionary_absorbed.backward(weigh, differentiate, x, dy, given, mask)
+forward = _dictionary_absorbed.forward_by(weigh)
+backward = _dictionary_absorbed.backward_by(weigh, differentiate)

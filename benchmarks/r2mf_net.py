@@ -24,13 +24,12 @@ BATCHES = (1, 4)
 PEERS = ("eager", "compile", "onnxruntime", "openvino")
 
 
-def variants(model: nn.Module, x: Tensor, compiled: bool) -> dict[str, Callable[[], object]]:
-    """Ours and every peer, ready to be called."""
+def peers(written_out: nn.Module, x: Tensor, compiled: bool) -> dict[str, Callable[[], object]]:
+    """Every peer of a network of PyTorch's operations, ready to be called."""
     import onnxruntime
     import openvino
 
-    written_out = plain(model)
-    calls: dict[str, Callable[[], object]] = {"spinecore": lambda: model(x), "eager": lambda: written_out(x)}
+    calls: dict[str, Callable[[], object]] = {"eager": lambda: written_out(x)}
     content = io.BytesIO()
     torch.onnx.export(written_out, (x,), content, opset_version=17, dynamo=False)
     options = onnxruntime.SessionOptions()
@@ -53,9 +52,9 @@ def variants(model: nn.Module, x: Tensor, compiled: bool) -> dict[str, Callable[
     return calls
 
 
-def where_the_time_goes(model: nn.Module, x: Tensor) -> None:
+def where_the_time_goes(model: nn.Module, written_out: nn.Module, x: Tensor) -> None:
     """Self CPU time by operation, of the network module by module and in its prepared form."""
-    for name, call in (("written out", plain(model)), ("spinecore", model)):
+    for name, call in (("written out", written_out), ("spinecore", model)):
         call(x)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             for _ in range(5):
@@ -80,7 +79,11 @@ def main() -> None:
             for batch in BATCHES:
                 x = torch.randn(batch, 2, height, width, generator=torch.Generator().manual_seed(0))
                 x = x.contiguous(memory_format=torch.channels_last)
-                calls = variants(model, x, given.compile)
+                written_out = plain(model)
+                calls = {
+                    "spinecore": lambda model=model, x=x: model(x),
+                    **peers(written_out, x, given.compile),
+                }
                 expected = calls["eager"]()
                 for name, call in calls.items():
                     for a, b in zip(call(), expected, strict=True):  # type: ignore[call-overload]
@@ -90,7 +93,7 @@ def main() -> None:
                 cells = ", ".join(f"{name} {value * 1e3:.1f}" for name, value in seconds.items())
                 print(f"{height}x{width} batch {batch}: ratio {best / seconds['spinecore']:.2f}; ms: {cells}")
                 if given.profile:
-                    where_the_time_goes(model, x)
+                    where_the_time_goes(model, written_out, x)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 STRIDE = 32
 """Both sides of an input are padded to multiples of this: five levels and a stem of stride 2."""
 
+FUSED_LEVELS = (2, 3, 4)
+"""Where text and image meet: strides 8, 16 and 32."""
+
 TEXT_MODES = ("prompts", "one_hot", "none")
 
 

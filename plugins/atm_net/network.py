@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spinecore.nn import Conv2d, ConvNorm, SCSEGate
+from spinecore.nn.prepared import NotFinite, Prepared
 
 from .anatomy import CLASSES, STRUCTURES
-from .config import STRIDE, ATMConfig
+from .config import FUSED_LEVELS, STRIDE, ATMConfig
 from .contrast import ClassEnhancement
 from .fusion import HolisticFusion
+from .prepared import PreparedATMNet
 from .prompts import generic
 from .text import LONGEST, VocabularyText, tokens
-
-FUSED_LEVELS = (2, 3, 4)
-"""Strides 8, 16 and 32."""
 
 
 class ATMOutput(NamedTuple):
@@ -86,6 +85,12 @@ class ATMNet(nn.Module):
     def forward(self, x: Tensor, prompts: Tensor | None = None) -> ATMOutput:
         """Logits at the size of x."""
         self._check(x, prompts)
+        prepared = _PREPARED.find(self, x)
+        if prepared is not None:
+            try:
+                return ATMOutput(*prepared(x, prompts))
+            except NotFinite:
+                pass
         height, width = x.shape[2:]
         padded = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE))
         text = None if self.config.text == "none" else self.told(len(x), prompts)
@@ -112,3 +117,6 @@ class ATMNet(nn.Module):
         expected = (len(x), 1 + len(STRUCTURES), LONGEST)
         if prompts is not None and tuple(prompts.shape) != expected:
             raise ValueError(f"ATMNet: prompts have shape {tuple(prompts.shape)}; give {expected}, or None")
+
+
+_PREPARED = Prepared(PreparedATMNet)

@@ -72,7 +72,8 @@ class PreparedConv:
         activation: ``none``, ``relu``, or ``gate``: sigmoid(...) times what the call gives as ``gate``.
 
     Called with inputs (N, I_i, H, W) whose channels add up to I, float32, channels-last or slices of the
-    channels of such images, and optionally with up to four addends (N, O, h, w) of any size.
+    channels of such images, and optionally with up to four addends (N, O, h, w) of any size; a 3x3 one takes
+    one input and one addend of its result's size.
 
     """
 
@@ -108,11 +109,14 @@ class PreparedConv:
         """(N, O, H / stride, W / stride), channels-last."""
         n, _, height, width = inputs[0].shape
         if self.winograd:
-            if addends or len(inputs) != 1:
-                raise ValueError("PreparedConv: a 3x3 convolution takes one input and no addends")
             y = _image(n, self.out_channels, height, width)
+            residual = addends[0] if addends else _NONE
+            if len(inputs) != 1 or len(addends) > 1 or (addends and residual.shape != y.shape):
+                raise ValueError(
+                    "PreparedConv: a 3x3 convolution takes one input and one addend at most, as large as y"
+                )
             if not _native.core().conv3x3_forward(
-                inputs[0], self.weights, self.bias, _NONE, self.activation == 1, y
+                inputs[0], self.weights, self.bias, residual, self.activation == 1, y
             ):
                 raise NotFinite
             return y

@@ -14,8 +14,9 @@ def normalise(x: Tensor) -> Tensor:
     Scanners have no unit, and a bright vessel must not darken the spine.
     """
     flat = x.flatten(-2)
-    low, high = (torch.quantile(flat[..., ::7], q, dim=-1)[..., None, None] for q in (0.01, 0.99))
-    return (2 * (x - low) / (high - low).clamp_min(1e-6) - 1).clamp(-3, 3)
+    low, high = torch.quantile(flat[..., ::7], flat.new_tensor([0.01, 0.99]), dim=-1)[..., None, None]
+    result: Tensor = (2 * (x - low) / (high - low).clamp_min(1e-6) - 1).clamp(-3, 3)
+    return result
 
 
 def to_input(pixels: NDArray[np.floating] | NDArray[np.uint8]) -> Tensor:

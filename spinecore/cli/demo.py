@@ -80,6 +80,7 @@ def _lumbar(out: Path, seed: int) -> int:
         "prompts": "generic",
         "reference": str(truth),
         "resume": False,
+        "dicom_seg": False,
         "device": "auto",
     }
     title = "Demonstration: three drawn slices of lumbar spines"

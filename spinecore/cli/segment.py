@@ -33,6 +33,9 @@ def segment(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the same scan, options and weights have given.")
     ] = False,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="For DICOM series: a DICOM SEG beside the NIfTI mask.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Segment sagittal lumbar MRI: vertebrae, discs and canal, level by level, with heights and widths.
@@ -57,6 +60,7 @@ def segment(
         "prompts": prompts,
         "reference": None if reference is None else str(reference),
         "resume": resume,
+        "dicom_seg": dicom_seg,
         "device": device,
     }
     summary = run_segment(sources, out, command)
@@ -75,6 +79,7 @@ def _check_places(paths: list[Path], out: Path) -> None:
 
 def open_reader(command: dict[str, Any], sources: list[VolumeSource]) -> tuple[ScanReader, dict[str, Any]]:
     """The network that the options ask for, and what run.json says about it."""
+    from spinecore.io.dicom_seg import require_highdicom
     from spinecore.io.errors import UsageError
     from spinecore.measure.model_reader import choose_device
     from spinecore.nn.prepared import freeze
@@ -83,6 +88,8 @@ def open_reader(command: dict[str, Any], sources: list[VolumeSource]) -> tuple[S
     from spinecore.segment.run import ScanReader
     from spinecore.weights import checksum, read_card, resolve_weights
 
+    if command["dicom_seg"]:
+        require_highdicom()
     name, prompts = command["model"], command["prompts"]
     spec = model_spec(name)
     if spec.task != "mri" or spec.reader is None:
@@ -107,7 +114,8 @@ def open_reader(command: dict[str, Any], sources: list[VolumeSource]) -> tuple[S
         "provenance": spec.provenance,
         "card": read_card(path),
     }
-    return ScanReader(slices, f"{name}:{digest}:{prompts}", compared), info
+    algorithm = f"spinecore {name}" if command["dicom_seg"] else ""
+    return ScanReader(slices, f"{name}:{digest}:{prompts}", compared, algorithm), info
 
 
 def run_segment(

@@ -32,12 +32,14 @@ INSTALL = "needs SimpleITK: pip install 'spinecore-torch[mri]'"
 class Volume:
     """Slices (S, H, W) float32; spacing in mm between slices, rows and columns, None where unknown.
 
-    origin holds what is needed to write a mask back; None for pictures.
+    origin holds what is needed to write a mask back; None for pictures. files: of a DICOM series, one a
+    slice, in the order of origin's last axis.
     """
 
     pixels: NDArray[np.float32]
     spacing: tuple[float, float, float] | None
     origin: Any = None
+    files: tuple[Path, ...] = ()
 
     @property
     def in_plane(self) -> tuple[float, float]:
@@ -92,6 +94,7 @@ def _itk() -> Any:
 
 def _read_image(path: Path) -> Volume:
     itk = _itk()
+    files: Sequence[str] = ()
     if not path.is_dir() and suffix_of(path) in (".nii", ".nii.gz"):
         _check_length(path)
     try:
@@ -110,7 +113,8 @@ def _read_image(path: Path) -> Volume:
         raise FilmError(f"has {image.GetDimension()} dimensions; give one volume of grey values")
     turned = itk.DICOMOrient(image, SAGITTAL)
     columns, rows, slices = turned.GetSpacing()
-    return Volume(_checked(itk.GetArrayFromImage(turned)), (slices, rows, columns), image)
+    whole = tuple(Path(file) for file in files) if len(files) == image.GetSize()[2] else ()
+    return Volume(_checked(itk.GetArrayFromImage(turned)), (slices, rows, columns), image, whole)
 
 
 def _check_length(path: Path) -> None:
@@ -148,17 +152,26 @@ def _checked(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def write_mask_volume(path: Path, mask: NDArray[np.uint8], volume: Volume) -> None:
     """Write a mask (S, H, W) in the geometry of the file that `volume` was read from; the suffix says how."""
     itk = _itk()
-    original = volume.origin
-    turned = itk.DICOMOrient(original, SAGITTAL)
-    image = itk.GetImageFromArray(mask)
-    image.CopyInformation(turned)
-    code = itk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(original.GetDirection())
-    back = itk.DICOMOrient(image, code)
-    back.CopyInformation(original)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".writing-{path.name}")
-    itk.WriteImage(back, str(partial), True)
+    itk.WriteImage(_turned_back(itk, mask, volume), str(partial), True)
     partial.replace(path)
+
+
+def in_source_order(mask: NDArray[np.uint8], volume: Volume) -> NDArray[np.uint8]:
+    """A mask (S, H, W) with the axes of the file: last axis first, as SimpleITK gives arrays."""
+    itk = _itk()
+    turned: NDArray[np.uint8] = itk.GetArrayFromImage(_turned_back(itk, mask, volume))
+    return turned
+
+
+def _turned_back(itk: Any, mask: NDArray[np.uint8], volume: Volume) -> Any:
+    image = itk.GetImageFromArray(mask)
+    image.CopyInformation(itk.DICOMOrient(volume.origin, SAGITTAL))
+    code = itk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(volume.origin.GetDirection())
+    back = itk.DICOMOrient(image, code)
+    back.CopyInformation(volume.origin)
+    return back
 
 
 def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[VolumeSource]:

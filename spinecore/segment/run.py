@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from spinecore.io.atomic import file_sha256, write_json
+from spinecore.io.dicom_seg import write_dicom_seg
 from spinecore.io.errors import FilmError
 from spinecore.io.volume import Volume, VolumeSource, read_volume
 from spinecore.measure.options import package_version
@@ -29,6 +30,7 @@ from spinecore.segment.masks import suffix_for, write_masks
 from spinecore.segment.reference import Reference
 from spinecore.segment.result import FAILED, SCHEMA, ScanResult, to_json
 from spinecore.segment.scan import Segmentation, SliceReader, result_of, segment_scan
+from spinecore.segment.segments import INSTANCES, STRUCTURES
 from spinecore.segment.tables import write_tables
 
 
@@ -76,6 +78,7 @@ class ScanReader:
     slices: SliceReader
     fingerprint: str
     reference: Reference | None = None
+    dicom_seg: str = ""  # the name that DICOM SEGs give the algorithm; without one none are written
 
 
 def run_scans(
@@ -144,7 +147,7 @@ def _one_scan(
         reason = f"unexpected {type(error).__name__}: {error}"
         result = ScanResult(source.name, source.stem, FAILED, reason=reason)
     result = dataclasses.replace(result, sha256=digest, resume_key=key)
-    return _write_outputs(result, volume, found, out, draw, begin), False
+    return _write_outputs(result, volume, found, out, draw, begin, reader.dicom_seg), False
 
 
 def _write_outputs(
@@ -154,6 +157,7 @@ def _write_outputs(
     out: Path,
     draw: Draw | None,
     begin: float,
+    dicom_seg: str,
 ) -> ScanResult:
     """Masks, overlay, then the JSON record: a scan counts as done only when its record stands."""
     stem = result.stem
@@ -163,10 +167,20 @@ def _write_outputs(
         suffix = suffix_for(volume)
         outputs["mask"] = output_path("mask", stem, suffix)
         write_masks(out / outputs["mask"], found.masks, volume)
+        numbers = None
         if found.reading.levels.known:
             outputs["levels"] = output_path("levels", stem, suffix)
             numbers = instance_masks(found.masks, found.measured, found.reading)
             write_masks(out / outputs["levels"], numbers, volume)
+        if dicom_seg and volume.files:
+            content = (found.masks, STRUCTURES) if numbers is None else (numbers, INSTANCES)
+            path = output_path("mask", stem, ".dcm")
+            try:
+                write_dicom_seg(out / path, content[0], volume, content[1], dicom_seg)
+                outputs["seg"] = path
+            except FilmError as error:  # the masks stand
+                flags = (*result.flags, "no-dicom-seg")
+                result = dataclasses.replace(result, flags=flags, reason=error.reason)
         if draw is not None:
             outputs["overlay"] = output_path("overlay", stem, ".png")
             scale = draw(out / outputs["overlay"], volume, found, result)
@@ -192,5 +206,5 @@ def content_sha256(path: Path) -> str:
 
 def _resume_key(digest: str, reader: ScanReader, source: VolumeSource) -> str:
     compared = "" if reader.reference is None else reader.reference.fingerprint(source)
-    parts = [SCHEMA, package_version(), digest, reader.fingerprint, source.name, compared]
+    parts = [SCHEMA, package_version(), digest, reader.fingerprint, source.name, compared, reader.dicom_seg]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -46,15 +46,14 @@ def random_view(
     images: Tensor, labels: Tensor, g: torch.Generator, a: Augmentation = Augmentation()
 ) -> tuple[Tensor, Tensor]:
     """Images (B, 1, H, W) in 0..1 and labels (B, H, W), moved alike; grey values change as with coils and
-    windows.
+    windows. Of volumes both are (B, S, H, W), and all slices of one move alike.
     """
     batch, _, height, width = images.shape
     grid = _grid(g, a, batch, height, width)
     moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    mask = F.grid_sample(
-        labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
-    )
+    planes = (labels if labels.dim() == 4 else labels[:, None]).float()
+    mask = F.grid_sample(planes, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     field = F.interpolate(a.bias_field * _uniform(g, batch, 1, 4, 4), (height, width), mode="bicubic")
     gamma = torch.exp(a.log_gamma * _uniform(g, batch, 1, 1, 1))
     noise = a.noise * torch.rand(batch, 1, 1, 1, generator=g) * torch.randn(moved.shape, generator=g)
-    return moved.clamp_min(0) ** gamma * torch.exp(field) + noise, mask[:, 0].long()
+    return moved.clamp_min(0) ** gamma * torch.exp(field) + noise, mask.view(labels.shape).long()

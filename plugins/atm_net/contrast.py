@@ -17,11 +17,15 @@ from spinecore.nn import Conv2d
 
 
 class ClassEnhancement(nn.Module):
-    """Features (B, C, H, W), prompts (B, K - 1, D) -> logits (B, K, H, W), u and t (B, K - 1, W)."""
+    """Features (B, C, H, W), prompts (B, K - 1, D) -> logits (B, K, H, W), u and t (B, K - 1, W).
 
-    def __init__(self, channels: int, classes: int, width: int, contrast_width: int) -> None:
+    With `dims` 3 features and logits have slices before their rows.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int, contrast_width: int, dims: int = 2) -> None:
         super().__init__()
-        self.channels_of_classes = Conv2d(channels, classes, 1)
+        convolution = Conv2d if dims == 2 else nn.Conv3d
+        self.channels_of_classes = convolution(channels, classes, 1)
         self.of_image = nn.Linear(channels, contrast_width)
         self.of_text = nn.Linear(width, contrast_width)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
@@ -34,7 +38,8 @@ class ClassEnhancement(nn.Module):
         u = F.normalize(self.of_image(pooled).float(), dim=-1)
         t = F.normalize(self.of_text(text).float(), dim=-1)
         gain = 1 + torch.sigmoid(self.sharpness * (u * t).sum(-1))
-        logits = torch.cat([e[:, :1], e[:, 1:] * gain[..., None, None].to(e.dtype)], 1)
+        gain = gain.reshape(*gain.shape, *(1 for _ in e.shape[2:])).to(e.dtype)
+        logits = torch.cat([e[:, :1], e[:, 1:] * gain], 1)
         return logits, u, t
 
 

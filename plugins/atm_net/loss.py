@@ -12,8 +12,10 @@ FOCAL_GAMMA = 2.0
 
 
 def dice_focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Soft Dice over the structures plus focal loss over all classes: (B, K, H, W), (B, H, W) int64."""
-    logits = logits.float()
+    """Soft Dice over the structures plus focal loss over all classes: (B, K, H, W), (B, H, W) int64, or both
+    with slices before the rows.
+    """
+    logits, labels = logits.float().flatten(2, -2), labels.flatten(1, -2)
     log_p = logits.log_softmax(1)
     p = log_p.exp()
     truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(p.dtype)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,23 +11,12 @@ from torch import Tensor, nn
 from spinecore.nn import Conv2d, ConvNorm, SCSEGate
 from spinecore.nn.prepared import NotFinite, Prepared
 
-from .anatomy import CLASSES, STRUCTURES
+from .anatomy import CLASSES
 from .config import FUSED_LEVELS, STRIDE, ATMConfig
 from .contrast import ClassEnhancement
 from .fusion import HolisticFusion
 from .prepared import PreparedATMNet
-from .prompts import generic
-from .text import LONGEST, VocabularyText, tokens
-
-
-class ATMOutput(NamedTuple):
-    """Logits (B, 4, H, W) of background, vertebrae, discs, canal; u, t (B, 3, W): class channels and prompts
-    as unit vectors, without elements where the network has no text.
-    """
-
-    logits: Tensor
-    u: Tensor
-    t: Tensor
+from .prompted import ATMOutput, PromptedNet
 
 
 def conv_norm_relu(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> ConvNorm:
@@ -47,16 +34,14 @@ class Level(nn.Sequential):
             self.append(SCSEGate(c_out))
 
 
-class ATMNet(nn.Module):
-    """Slices (B, C, H, W) and prompts (B, 4, LONGEST) as numbers of words -> `ATMOutput`.
+class ATMNet(PromptedNet):
+    """Slices (B, C, H, W) and prompts as `PromptedNet` takes them -> `ATMOutput`.
 
-    Sides of any length: they are padded to multiples of 32 inside. Without prompts the generic ones are
-    taken.
+    Sides of any length: they are padded to multiples of 32 inside.
     """
 
     def __init__(self, config: ATMConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         w = config.widths
         self.stem = conv_norm_relu(config.in_channels, w[0], 5, stride=2)
         self.encoder = nn.ModuleList(Level(a, b) for a, b in zip((w[0], *w[:-1]), w, strict=True))
@@ -67,24 +52,11 @@ class ATMNet(nn.Module):
         else:
             self.fusion = nn.ModuleList(HolisticFusion(w[i], width, heads) for i in FUSED_LEVELS)
             self.classes = ClassEnhancement(w[0], len(CLASSES), width, config.contrast_width)
-        if config.text == "prompts":
-            self.text = VocabularyText(width, heads)
-            self.register_buffer("generic", tokens(generic()), persistent=False)
-        elif config.text == "one_hot":
-            self.one_hot = nn.Parameter(torch.randn(1 + len(STRUCTURES), width))
-
-    generic: Tensor
-
-    def told(self, batch: int, prompts: Tensor | None) -> Tensor:
-        """Vectors (B, 4, width) of the global prompt and those of the structures."""
-        if self.config.text == "one_hot":
-            return self.one_hot.expand(batch, -1, -1)
-        vectors: Tensor = self.text(self.generic[None] if prompts is None else prompts)
-        return vectors.expand(batch, -1, -1)
+        self.add_text()
 
     def forward(self, x: Tensor, prompts: Tensor | None = None) -> ATMOutput:
         """Logits at the size of x."""
-        self._check(x, prompts)
+        self.check(x, prompts)
         prepared = _PREPARED.find(self, x)
         if prepared is not None:
             try:
@@ -108,15 +80,6 @@ class ATMNet(nn.Module):
         logits, u, t = (self.classes(d), none, none) if text is None else self.classes(d, text[:, 1:])
         full = F.interpolate(logits, size=padded.shape[2:], mode="bilinear", align_corners=False)
         return ATMOutput(full[..., :height, :width], u, t)
-
-    def _check(self, x: Tensor, prompts: Tensor | None) -> None:
-        if x.dim() != 4 or x.shape[1] != self.config.in_channels or min(x.shape[2:]) < 1:
-            raise ValueError(
-                f"ATMNet: input has shape {tuple(x.shape)}; give (B, {self.config.in_channels}, H, W)"
-            )
-        expected = (len(x), 1 + len(STRUCTURES), LONGEST)
-        if prompts is not None and tuple(prompts.shape) != expected:
-            raise ValueError(f"ATMNet: prompts have shape {tuple(prompts.shape)}; give {expected}, or None")
 
 
 _PREPARED = Prepared(PreparedATMNet)

@@ -1,19 +1,26 @@
 """Text encoders: prompts to one vector each.
 
-The paper's is Bio-ClinicalBERT. Ours is part of the network and knows just the closed vocabulary of the
-prompts: word and position vectors, one layer of self-attention, their mean.
+The paper's is Bio-ClinicalBERT, which `prompt_encoder` takes from a local folder. Ours is part of the network
+and knows just the closed vocabulary of the prompts: word and position vectors, one layer of self-attention,
+their mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from spinecore.nn.sentences import SentenceEncoder
+
+from .config import ATMConfig
+from .errors import SliceError
 from .prompts import vocabulary
 
+Encode = Callable[[Sequence[str]], Tensor]
 LONGEST = 48
 PADDING = 0
 
@@ -59,3 +66,31 @@ class VocabularyText(nn.Module):
         mean = (x * weights).sum(1) / weights.sum(1).clamp_min(1)
         vectors: Tensor = self.norm(mean)
         return vectors.reshape(*prompts.shape[:2], -1)
+
+
+def prompt_encoder(config: ATMConfig) -> Encode:
+    """What turns prompts into the input of a network of `config`: numbers of words, or vectors (P, E) of the
+    model in `config.sentence_encoder`, each sentence encoded once.
+
+    Raises:
+        PluginError: no such model, no transformers, or vectors of another width; with the remedy.
+
+    """
+    if not config.sentence_encoder:
+        return tokens
+    encoder = SentenceEncoder(Path(config.sentence_encoder))
+    known: dict[str, Tensor] = {}
+
+    def encode(prompts: Sequence[str]) -> Tensor:
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+        if new:
+            known.update(zip(new, torch.from_numpy(encoder(new)), strict=True))
+        return torch.stack([known[prompt] for prompt in prompts])
+
+    width = encode(["width"]).shape[1]
+    if width != config.sentence_width:
+        raise SliceError(
+            f"{config.sentence_encoder}: gives vectors of {width} numbers, sentence_width is "
+            f"{config.sentence_width}; set it to {width}"
+        )
+    return encode

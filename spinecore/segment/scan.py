@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,14 @@ class SliceReader(Protocol):
         """A slice (H, W), front to the left -> (4, H, W): background, vertebrae, discs, canal."""
 
 
+@runtime_checkable
+class VolumeReader(Protocol):
+    """A reader that sees all slices of a volume at once."""
+
+    def volume_probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Slices (S, H, W) -> (4, S, H, W)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """masks (S, H, W) uint8 of class indices; certainty by structure; the reading of slice `measured`."""
@@ -50,8 +59,7 @@ def segment_scan(volume: Volume, reader: SliceReader) -> Segmentation:
     factor = _zoom(volume)
     masks: list[NDArray[np.uint8]] = []
     sums, counts = np.zeros(CLASSES), np.zeros(CLASSES)
-    for pixels in volume.pixels:
-        p = _probabilities(pixels, reader, factor)
+    for p in _by_slice(volume.pixels, reader, factor):
         mask = without_specks(p.argmax(0).astype(np.uint8))
         best = p.max(0)
         sums += np.bincount(mask.ravel(), best.ravel().astype(np.float64), CLASSES)[:CLASSES]
@@ -111,18 +119,40 @@ def _zoom(volume: Volume) -> tuple[float, float]:
     return down / WORKING_MM, across / WORKING_MM
 
 
+def _by_slice(
+    pixels: NDArray[np.float32], reader: SliceReader, factor: tuple[float, float]
+) -> Iterator[NDArray[np.float32]]:
+    """Probabilities (4, H, W) of each slice; networks of volumes see all slices at once."""
+    if not isinstance(reader, VolumeReader):
+        yield from (_probabilities(plane, reader, factor) for plane in pixels)
+        return
+    shape = pixels.shape[1:]
+    working = _working_shape(shape, factor)
+    same = working == shape
+    found = reader.volume_probabilities(
+        pixels if same else np.stack([resized(plane, working) for plane in pixels])
+    )
+    for p in np.moveaxis(found, 1, 0):
+        yield p if same else np.stack([resized(channel, shape) for channel in p])
+
+
+def _working_shape(shape: tuple[int, ...], factor: tuple[float, float]) -> tuple[int, ...]:
+    if max(abs(math.log(f)) for f in factor) < 0.02:
+        return shape
+    return tuple(max(32, round(side * f)) for side, f in zip(shape, factor, strict=True))
+
+
 def _probabilities(
     pixels: NDArray[np.float32], reader: SliceReader, factor: tuple[float, float]
 ) -> NDArray[np.float32]:
-    if max(abs(math.log(f)) for f in factor) < 0.02:
+    working = _working_shape(pixels.shape, factor)
+    if working == pixels.shape:
         return reader.probabilities(pixels)
-    height, width = pixels.shape
-    shape = max(32, round(height * factor[0])), max(32, round(width * factor[1]))
-    p = reader.probabilities(resized(pixels, shape))
-    return np.stack([resized(channel, (height, width)) for channel in p])
+    p = reader.probabilities(resized(pixels, working))
+    return np.stack([resized(channel, pixels.shape) for channel in p])
 
 
-def resized(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+def resized(image: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Bilinear, pixel areas on pixel areas; smoothed first where it shrinks."""
     ratio = [old / new for old, new in zip(image.shape, shape, strict=True)]
     smooth = [max(0.0, (r - 1) / 2) for r in ratio]

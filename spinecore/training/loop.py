@@ -60,6 +60,14 @@ def _average(ema: nn.Module, model: nn.Module, decay: float) -> None:
                 a.copy_(b)
 
 
+def _channels_last(model: nn.Module) -> nn.Module:
+    """The layout of images for convolutions of images; `Module.to` would want it of those of volumes too."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 class CsvLog:
     """Rows appended to a CSV file whose columns are set by the first row; cut back to `step` on resume."""
 
@@ -99,7 +107,7 @@ def train(
     """
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    model = task.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _channels_last(task.build())
     if initial is not None:
         model.load_state_dict(initial)
     ema = copy.deepcopy(model).requires_grad_(False)

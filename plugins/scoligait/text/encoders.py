@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from spinecore.nn import sentences
+from spinecore.registry import PluginError
 
 from ..config import ScoliGaitConfig
 from ..errors import GaitError
@@ -53,39 +55,14 @@ def hashed(texts: Sequence[str], vocabulary: int, length: int) -> NDArray[np.int
     return out
 
 
-class SentenceEncoder:
+class SentenceEncoder(sentences.SentenceEncoder):
     """A transformers model from a local folder (all-MiniLM-L6-v2 in the paper); nothing is downloaded."""
 
     def __init__(self, folder: Path) -> None:
         try:
-            import transformers
-        except ImportError as e:
-            raise GaitError(
-                f"{folder}: a sentence encoder needs transformers; install it with "
-                "pip install 'spinecore-torch[text]', or use the built-in encoder"
-            ) from e
-        if not folder.is_dir():
-            raise GaitError(f"{folder}: no such folder; give one with config.json, weights and tokenizer")
-        try:
-            auto: Any = transformers
-            self.tokenizer = auto.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            self.model = auto.AutoModel.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True
-            ).eval()
-        except (OSError, ValueError) as e:
-            raise GaitError(
-                f"{folder}: not a transformers model with safetensors weights ({str(e)[:200]})"
-            ) from e
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(N, E) unit vectors: means over the tokens."""
-        with torch.no_grad():
-            batch = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-            hidden = self.model(**batch).last_hidden_state
-            mask = batch["attention_mask"][..., None].to(hidden.dtype)
-            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-            found: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=-1).numpy()
-        return found
+            super().__init__(folder)
+        except PluginError as e:
+            raise GaitError(str(e)) from e
 
 
 def text_encoder(config: ScoliGaitConfig, folder: Path | None) -> Encode:

@@ -1,9 +1,10 @@
 """What the numbers in published masks of lumbar MRI stand for, as data.
 
-SPIDER (van der Graaf 2024, doi 10.1038/s41597-024-03090-w), volumes: vertebrae 1 to 25 from the lowest (L5) up,
-101 to 125 if they are only partly visible, canal 100, discs 201 to 225 from the lowest (L5/S1) up. Counted, not
-recognised: with a transitional vertebra 1 is whatever lies lowest.
-MRSpineSeg (Pang 2021): sacrum 1, L5 to L1 as 2 to 6, T12 to T9 as 7 to 10, L5/S1 11 up to T9/T10 19; no canal.
+SPIDER (van der Graaf 2024, doi 10.1038/s41597-024-03090-w), volumes: vertebrae 1 to 25 from the lowest (L5)
+up, 101 to 125 if they are only partly visible, canal 100, discs 201 to 225 from the lowest (L5/S1) up. They
+are counted, not recognised: with a transitional vertebra 1 is whatever lies lowest.
+MRSpineSeg (Pang 2021): sacrum 1, L5 to L1 as 2 to 6, T12 to T9 as 7 to 10, discs from L5/S1 as 11 up to
+T9/T10 as 19; no canal.
 """
 
 from __future__ import annotations

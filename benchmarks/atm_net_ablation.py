@@ -2,11 +2,13 @@
 vector a class instead of words, and MONAI's U-Net, which costs more.
 
 python benchmarks/atm_net_ablation.py --data DATA --out RUNS [--steps 900] [--seeds 1] [--variants ...]
+python benchmarks/atm_net_ablation.py --data DATA --out RUNS --patients 4 --half [--steps 250]    few labels
 
 DATA holds slices as images/ and masks/. Runs that are there go on or are kept; RUNS/table.md holds figures
 on the held patients, every slice of them: Dice by structure, HD95 in pixels, and for `prompts` what other
 prompts at test time change: predicted (two passes), oracle (from the annotation: an upper bound), shuffled
-(each class gets the prompt of another).
+(each class gets the prompt of another). With --patients N only N of the training patients train, and figures
+are those of the other training patients: nothing of the held ones is looked at. --half halves the slices.
 """
 
 from __future__ import annotations
@@ -14,18 +16,20 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from spinecore.plugins.atm_net.anatomy import CLASSES, STRUCTURES
 from spinecore.plugins.atm_net.config import STRIDE, ATMConfig
 from spinecore.plugins.atm_net.evaluation import figures
-from spinecore.plugins.atm_net.network import ATMOutput
+from spinecore.plugins.atm_net.prompted import ATMOutput
 from spinecore.plugins.atm_net.prompts import described, generic
 from spinecore.plugins.atm_net.slice_input import to_input
 from spinecore.plugins.atm_net.task import SliceTask
@@ -67,10 +71,28 @@ class UNetTask(SliceTask):
         """The checkpoint of the loop is enough."""
 
 
-def trained(variant: str, data: Path, run: Path, steps: int, seed: int) -> tuple[SliceTask, nn.Module, float]:
+def few(task: SliceTask, patients: int | None, half: bool) -> SliceTask:
+    """The task on few patients, the other training patients held, and on slices of half the size."""
+    if half:
+        images = tuple(np.asarray(Image.fromarray(i).reduce(2)) for i in task.slices.images)
+        masks = tuple(np.ascontiguousarray(mask[::2, ::2]) for mask in task.slices.masks)
+        task.slices = replace(task.slices, images=images, masks=masks)
+        task.size = tuple((side + 1) // 2 for side in task.size)
+    if patients is not None:
+        task.training, task.held = task.training[:patients], task.training[patients:]
+        task.train = np.array(task.slices.of(task.training))
+        task.validation = task.slices.of(task.held)[::9]
+        task.steps_per_epoch = len(task.train) // task.batch
+    return task
+
+
+def trained(
+    variant: str, data: Path, run: Path, steps: int, seed: int, patients: int | None, half: bool
+) -> tuple[SliceTask, nn.Module, float]:
     """Task, averaged network and seconds a step."""
     text = "none" if variant == "unet" else variant
     task = (UNetTask if variant == "unet" else SliceTask)(data, config={"text": text}, seed=seed)
+    task = few(task, patients, half)
     schedule = Schedule(steps=steps, ema=0.995, weight_decay=1e-2, bf16=False, validate_every=steps)
     train(task, schedule, run)
     model = task.build().to(memory_format=torch.channels_last)
@@ -113,6 +135,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--patients", type=int)
+    parser.add_argument("--half", action="store_true")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     given = parser.parse_args()
     heads = ["dice", *(f"dice_{name}" for name in STRUCTURES), *(f"hd95_{name}" for name in STRUCTURES)]
@@ -124,7 +148,13 @@ def main() -> None:
     for seed in given.seeds:
         for variant in given.variants:
             task, model, seconds = trained(
-                variant, given.data, given.out / f"{variant}-{seed}", given.steps, seed
+                variant,
+                given.data,
+                given.out / f"{variant}-{seed}",
+                given.steps,
+                seed,
+                given.patients,
+                given.half,
             )
             size = sum(p.numel() for p in model.parameters())
             held = task.slices.of(task.held)

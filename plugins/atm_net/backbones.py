@@ -117,7 +117,7 @@ class SwinBackbone(nn.Module):
 
 
 def _padded(x: Tensor) -> Tensor:
-    """Sides in multiples of 32; rows of two at least, since a single pixel cannot be normalised."""
+    """Sides in multiples of 32, the last of 64 at least: a coarsest map of one voxel cannot be normalised."""
     least = [2 * STRIDE, *(STRIDE for _ in x.shape[3:])]
     sides = [
         (0, max(low, -(-side // STRIDE) * STRIDE) - side)

@@ -53,7 +53,9 @@ def _resized(logits: Tensor, x: Tensor, stride: int) -> Tensor:
         flat = logits.transpose(1, 2).flatten(0, 1) if x.dim() == 5 else logits
         flat = F.interpolate(flat, scale_factor=float(stride), mode="bilinear", align_corners=False)
         logits = flat.view(len(x), -1, *flat.shape[1:]).transpose(1, 2) if x.dim() == 5 else flat
-    return logits[(..., *(slice(side) for side in x.shape[2:]))]
+    if x.dim() == 5:
+        logits = logits[:, :, : x.shape[2]]
+    return logits[..., : x.shape[-2], : x.shape[-1]]
 
 
 def build(config: ATMConfig) -> PromptedNet:

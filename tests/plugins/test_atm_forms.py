@@ -157,7 +157,7 @@ def test_what_a_configuration_cannot_be(fields: dict[str, object], word: str) ->
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    """Six drawn patients as SPIDER stores them: slices along the first axis of the patient, labels 1, 100, 201."""
+    """Six drawn patients, labelled as in SPIDER."""
     folder = tmp_path / "volumes"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)

@@ -118,6 +118,18 @@ def test_stray_pieces_of_discs_are_left_out_and_nothing_else() -> None:
     assert not without_specks(np.zeros((8, 8), np.uint8)).any()
 
 
+def test_what_lies_far_from_every_vertebra_is_no_disc() -> None:
+    mask = lumbar_phantom(2, 320, 256, vertebrae=6).mask
+    area = int((mask == DISCS).sum()) // 6
+    side = round(area**0.5)
+    strayed = mask.copy()
+    strayed[-side - 2 : -2, 2 : 2 + side] = DISCS  # as large as a disc, in the belly
+    assert not (mask[-3 * side :, : 3 * side] == VERTEBRAE).any()
+    assert np.array_equal(without_specks(strayed), mask)
+    alone = np.where(strayed == DISCS, strayed, 0).astype(np.uint8)
+    assert np.array_equal(without_specks(alone), alone)
+
+
 def test_an_empty_mask_has_no_column() -> None:
     column = find_column(np.zeros((64, 48), np.uint8))
     assert column.discs == ()

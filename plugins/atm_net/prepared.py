@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from spinecore.nn import SCSEGate
 from spinecore.nn.prepared import NotPreparable
 from spinecore.nn.prepared_parts import fold, prepare_block, require
-from spinecore.ops.prepared import PreparedConv
+from spinecore.ops.prepared import PreparedConv, pool2x2
 
 from .config import FUSED_LEVELS, STRIDE
 from .contrast import ClassEnhancement
@@ -202,7 +202,7 @@ class PreparedATMNet:
         text = self._told(len(x), prompts)
         maps = [self.encoder[0](self.stem(x))]
         for level in self.encoder[1:]:
-            maps.append(level(F.max_pool2d(maps[-1], 2)))
+            maps.append(level(pool2x2(maps[-1], "max")))
         for i, fuse in zip(FUSED_LEVELS, self.fusion, strict=False):
             assert text is not None
             maps[i], text = fuse(maps[i], text)

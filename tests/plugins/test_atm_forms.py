@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -208,8 +209,10 @@ def test_mistakes_in_volumes_are_named(volumes: Path) -> None:
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["spinecore", *map(str, arguments)])
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         main()
+    signal.signal(signal.SIGTERM, before)
     return int(end.value.code or 0)
 
 

@@ -19,7 +19,7 @@ from spinecore.plugins.dsrsd_net.losses import factor_losses, objective
 from spinecore.plugins.dsrsd_net.network import DSRSDNet
 from spinecore.plugins.dsrsd_net.samples import Samples, group_folds, hide_modalities, split_groups
 from spinecore.plugins.dsrsd_net.synthetic import known_factors
-from spinecore.plugins.dsrsd_net.training import batch_loss
+from spinecore.plugins.dsrsd_net.training import batch_loss, epoch_batches, score
 
 WORKER = Path(__file__).with_name("dsrsd_worker.py")
 
@@ -128,3 +128,28 @@ def test_no_person_is_on_two_sides_of_a_split() -> None:
             assert not set(group[train].tolist()) & set(group[test].tolist())
     classes = [np.bincount(np.unique(group[test].numpy()) % 4, minlength=4) for _, test in folds]
     assert np.ptp(np.array(classes), 0).max() <= 1
+
+
+def test_an_epoch_takes_every_sample_once_and_pads_little() -> None:
+    lengths = torch.randint(1, 101, (1000,), generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(1)
+    first, second = (epoch_batches(lengths, 32, draw) for _ in range(2))
+    for batches in (first, second):
+        assert sorted(int(i) for at in batches for i in at) == list(range(1000))
+        padded = sum(len(at) * int(lengths[at].max()) for at in batches)
+        assert padded < 1.2 * int(lengths.sum())  # a plain shuffle pads to about twice the sum
+        assert np.std([float(lengths[at].float().mean()) for at in batches[:8]]) > 5  # not in order of length
+    assert {tuple(at.tolist()) for at in first}.isdisjoint(tuple(at.tolist()) for at in second)
+    same = epoch_batches(torch.full((50,), 4), 16, torch.Generator().manual_seed(3))
+    assert torch.cat(same).tolist() == torch.randperm(50, generator=torch.Generator().manual_seed(3)).tolist()
+
+
+def test_scores_come_in_the_order_of_the_samples() -> None:
+    torch.manual_seed(0)
+    model, batch = DSRSDNet(SMALL).eval(), example_batch()
+    out = model(batch.present, batch.valid, *batch.inputs)
+    got = score(model, batch, batch=1)
+    np.testing.assert_allclose(got.outcome, out.outcome.double().softmax(-1).detach().numpy(), atol=1e-6)
+    kept = batch.valid.numpy()
+    np.testing.assert_allclose(got.steps[kept], out.steps.sigmoid().detach().numpy()[kept], atol=1e-6)
+    assert not got.steps[1, 3:].any()

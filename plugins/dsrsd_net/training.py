@@ -94,8 +94,8 @@ def figure_of(samples: Samples, scores: Scores) -> float:
 def epoch_batches(lengths: Tensor, size: int, draw: torch.Generator, pool: int = 16) -> list[Tensor]:
     """Indices of the batches of an epoch, in random order; samples (N,) of like length go together.
 
-    Lengths are sorted within pools of so many batches only, so that a batch still differs from epoch to epoch;
-    what is saved is the work on padding. With one length for all it is a plain shuffle.
+    Lengths are sorted within pools of `pool` batches only, so that batches differ from epoch to epoch; what
+    is saved is the work on padding. With one length for all it is a plain shuffle.
     """
     order = torch.randperm(len(lengths), generator=draw)
     if not len(lengths) or bool((lengths == lengths[0]).all()):

@@ -24,6 +24,10 @@ LIGHT: dict[str, Any] = {"align": 0.02, "decorrelation": 0.01, "variance": 0.01,
 """Weights of the losses beside the task; a tenth or so of the defaults did better inside training people."""
 
 
+ITEMS = 5000
+"""More items than these are not given codes of their own."""
+
+
 def cross_validation(
     samples: Samples, folds: int, share: float, *, balanced: bool = False
 ) -> Callable[[int], list[Split]]:
@@ -82,7 +86,12 @@ def gait(folder: Path) -> Study:
 
 
 def _oulad(
-    folder: Path, name: str, splits: Callable[[Samples], Callable[[int], list[Split]]], note: str
+    folder: Path,
+    name: str,
+    splits: Callable[[Samples], Callable[[int], list[Split]]],
+    note: str,
+    *,
+    transfer: bool = False,
 ) -> Study:
     samples = load_oulad(folder)
     absent = int((~samples.present[:, 1]).sum())
@@ -109,6 +118,7 @@ def _oulad(
             f"{absent} enrolments without clicks: never clicked, or a student with several enrolments",
             note,
         ),
+        transfer=transfer,
     )
 
 
@@ -148,6 +158,7 @@ def oulad_time(folder: Path) -> Study:
         "OULAD week 8, out of time",
         splits,
         "test: the last presentation; its students are not in training",
+        transfer=True,
     )
 
 
@@ -167,7 +178,24 @@ def _ease(samples: Samples, split: Split, seed: int) -> Samples:
     )
     inputs = list(samples.inputs)
     inputs[at] = torch.from_numpy(filled)
-    return replace(samples, inputs=tuple(inputs))
+    return without_items(replace(samples, inputs=tuple(inputs)))
+
+
+def without_items(samples: Samples) -> Samples:
+    """Samples without the codes of items where these are too many to be learnt one by one (`ITEMS`).
+
+    What is known of an item is then its ease in practice. Inside training people this gained a point of AUC
+    on 2009, whose items have a dozen answers each and are otherwise learnt by heart.
+    """
+    inputs, modalities = list(samples.inputs), list(samples.modalities)
+    for m, modality in enumerate(modalities):
+        if modality.kind == "text" or len(modality.categories) < 2 or modality.categories[1] <= ITEMS:
+            continue
+        drop = modality.numeric + 1
+        inputs[m] = torch.cat((inputs[m][..., :drop], inputs[m][..., drop + 1 :]), -1)
+        codes = (modality.categories[0], *modality.categories[2:])
+        modalities[m] = replace(modality, categories=codes)
+    return replace(samples, inputs=tuple(inputs), modalities=tuple(modalities))
 
 
 def assistments(folder: Path, *, limit: int | None = None) -> Study:

@@ -64,7 +64,8 @@ def score(model: nn.Module, samples: Samples, batch: int = 512) -> Scores:
     width = samples.valid.shape[1]
     order = samples.valid.sum(1).argsort(stable=True)  # of like length together: little padding
     with torch.no_grad():
-        for at in order.split(batch):
+        for begin in range(0, len(samples), batch):
+            at = order[begin : begin + batch]
             part = samples.batch(at)
             out = model(part.present, part.valid, *part.inputs)
             outcome.append(out.outcome.double().softmax(-1).numpy())
@@ -98,12 +99,13 @@ def epoch_batches(lengths: Tensor, size: int, draw: torch.Generator, pool: int =
     is saved is the work on padding. With one length for all it is a plain shuffle.
     """
     order = torch.randperm(len(lengths), generator=draw)
-    if not len(lengths) or bool((lengths == lengths[0]).all()):
-        return list(order.split(size))
+    even = not len(lengths) or bool((lengths == lengths[0]).all())
     found: list[Tensor] = []
-    for part in order.split(size * pool):
-        found += part[lengths[part].argsort(stable=True)].split(size)
-    return [found[int(i)] for i in torch.randperm(len(found), generator=draw)]
+    for begin in range(0, len(order), size * pool):
+        part = order[begin : begin + size * pool]
+        part = part if even else part[lengths[part].argsort(stable=True)]
+        found += [part[at : at + size] for at in range(0, len(part), size)]
+    return found if even else [found[int(i)] for i in torch.randperm(len(found), generator=draw)]
 
 
 def fit(

@@ -224,7 +224,7 @@ def assistments(folder: Path, *, limit: int | None = None) -> Study:
             modality_dropout=0.02,
             **LIGHT,
         ),
-        FitOptions(epochs=10, batch=32, lr=2e-3, weight_decay=1e-2, patience=2),
+        FitOptions(epochs=10, batch=64, lr=3e-3, weight_decay=1e-2, patience=2),
         splits,
         prepare=_ease,
         notes=(f"{answers} answers of {people} students, four student-disjoint folds",),

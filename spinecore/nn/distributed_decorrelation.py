@@ -77,7 +77,7 @@ class _DistributedCovariance(torch.autograd.Function):
         return off_diagonal, hinge
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_off: Tensor, d_hinge: Tensor) -> tuple[Tensor | None, ...]:
         centred, covariance, slope, divisor = ctx.saved_tensors
         gradient = (centred @ covariance) * (2 * d_off / covariance.shape[0])

@@ -78,7 +78,7 @@ class _Product(torch.autograd.Function):
         return mean
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         a, b, product = ctx.saved_tensors
         scale = 2 * grad / product.numel()

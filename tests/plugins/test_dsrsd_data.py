@@ -190,6 +190,33 @@ def test_each_step_knows_its_own_day_alone(tmp_path: Path) -> None:
     assert not torch.equal(torch.nan_to_num(before.inputs[2][:, 3]), torch.nan_to_num(after.inputs[2][:, 3]))
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_an_early_step_does_not_know_who_clicks_later(tmp_path: Path, raw: bool) -> None:
+    folder = oulad_files(tmp_path, raw=raw)
+    late, never = "101", "102"
+
+    def only(week: int) -> None:
+        path = folder / f"clicks_to_week_{week}.csv"
+        head, *rows = path.read_text().splitlines()
+        gone = (never, late) if week < 6 else (never,)
+        path.write_text("\n".join([head, *(r for r in rows if r.split(",")[0] not in gone)]) + "\n")
+
+    for week in (2, 4, 6, 8):
+        only(week)
+    if raw:
+        head, *rows = (folder / "studentVle.csv").read_text().splitlines()
+        fields = [r.split(",") for r in rows]
+        rows = [",".join(f) for f in fields if f[2] != never and not (f[2] == late and int(f[4]) <= 28)]
+        (folder / "studentVle.csv").write_text("\n".join([head, *rows]) + "\n")
+    samples = load_oulad(folder)
+    place = {name.split("/")[2]: i for i, name in enumerate(samples.names)}
+    a, b = place[late], place[never]
+    assert samples.present[a, 1] == samples.present[b, 1]
+    x = torch.nan_to_num(samples.inputs[1], nan=-9)
+    assert torch.equal(x[a, :2], x[b, :2])
+    assert not torch.equal(x[a, 2:], x[b, 2:])
+
+
 def test_who_has_left_is_judged_apart_and_not_shown(tmp_path: Path) -> None:
     folder = oulad_files(tmp_path)
     samples = load_oulad(folder)

@@ -21,7 +21,7 @@ from spinecore.plugins.dsrsd_net.study import run, sets
 from spinecore.plugins.dsrsd_net.study.boosting import boosted
 from spinecore.plugins.dsrsd_net.study.inspection import factor_rows, inspect, write_inspection
 from spinecore.plugins.dsrsd_net.study.known import probe_known
-from spinecore.plugins.dsrsd_net.study.methods import ABLATIONS, method_names, run_method
+from spinecore.plugins.dsrsd_net.study.methods import ABLATIONS, method_names, run_method, train_method
 from spinecore.plugins.dsrsd_net.study.page import ablation_rows, summary, verdicts
 from spinecore.plugins.dsrsd_net.study.protocol import Split, Study, figures
 from spinecore.plugins.dsrsd_net.study.robustness import disturbed, noised
@@ -78,6 +78,51 @@ def test_the_command_writes_a_table_and_goes_on_where_it_was(
     table = (tmp_path / "out" / "table.md").read_text()
     mean = np.mean([r["AUC"] for r in rows if r["method"] == "dsrsd_net"])
     assert f"| dsrsd_net | 2 | {mean:.4f} (" in table
+
+
+def poisoned(study: Study, part: np.ndarray, *, inputs: bool) -> Study:
+    """The same study with other answers, and other columns, of some people."""
+    samples = study.samples
+    outcome = samples.outcome.clone()
+    outcome[part] = 1 - outcome[part]
+    seen = tuple(x.clone() for x in samples.inputs)
+    if inputs:
+        for x in seen:
+            x[part] = 50 * x[part] + 7
+    return dataclasses.replace(study, samples=dataclasses.replace(samples, outcome=outcome, inputs=seen))
+
+
+@pytest.mark.parametrize("method", ["dsrsd_net", "late"])
+def test_nothing_of_the_test_people_reaches_the_training_of_a_network(method: str) -> None:
+    study = dataclasses.replace(small_study(), options=FitOptions(epochs=3, batch=64, lr=5e-3))
+    (split,) = study.splits(1)
+    clean, _ = train_method(study, method, split, 1)
+    other, _ = train_method(poisoned(study, split.test, inputs=True), method, split, 1)
+    for a, b in zip(clean.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    # People who stop the training standardise nothing.
+    held, _ = train_method(poisoned(study, split.validation, inputs=True), method, split, 1)
+    assert torch.equal(clean.encoders[0].embed.mean, held.encoders[0].embed.mean)
+
+
+@pytest.mark.parametrize("method", ["boosting: all", "logistic: all"])
+def test_nothing_of_the_test_people_reaches_the_training_of_a_tool(method: str) -> None:
+    study = small_study()
+    (split,) = study.splits(1)
+    clean = run_method(study, method, split, 1)
+    other = run_method(poisoned(study, split.test, inputs=False), method, split, 1)
+    np.testing.assert_array_equal(clean.outcome, other.outcome)
+
+
+def test_boosting_of_answers_learns_from_training_people_alone() -> None:
+    samples = small_study().samples
+    answers = dataclasses.replace(samples, steps=samples.outcome[:, None], outcome=samples.outcome * 0 - 1)
+    flipped = answers.steps.clone()
+    flipped[300:] = 1 - flipped[300:]
+    train, test = np.arange(300), np.arange(300, 500)
+    clean = boosted(answers, train, test, 1)
+    other = boosted(dataclasses.replace(answers, steps=flipped), train, test, 1)
+    np.testing.assert_array_equal(clean.steps, other.steps)
 
 
 def test_disturbing_moves_whole_samples_and_noise_keeps_to_its_modality() -> None:

@@ -24,7 +24,7 @@ def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[
     whose clicks can be told apart.
 
     Presence must not depend on later clicks, or an early step would know of them: an enrolment without a
-    summary up to a week has missing values (NaN) at that step.
+    summary up to a week has no clicks at that step, and is present.
     """
     try:
         raw = find(folder, "studentVle.csv")
@@ -33,15 +33,15 @@ def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[
     else:
         x, present = _from_raw(raw, keys, weeks), np.ones(len(keys), dtype=bool)
     logs = np.log1p(x)
-    growth = np.diff(np.nan_to_num(logs), axis=1, prepend=0.0) + 0.0 * logs
+    growth = np.diff(logs, axis=1, prepend=0.0)
     return np.concatenate((logs, growth, _ranks(x, keys)), -1), present
 
 
 def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
     """The official-format summaries are keyed by student: several enrolments would share one row, so they
-    have none. A student who is not in a file has clicked nothing or was not recorded: missing.
+    have none. A student who is not in a file has clicked nothing.
     """
-    x = np.full((len(keys), len(weeks), len(SUMMARY)), np.nan)
+    x = np.zeros((len(keys), len(weeks), len(SUMMARY)))
     enrolments = Counter(student for *_, student in keys)
     row_of = {key[2]: i for i, key in enumerate(keys) if enrolments[key[2]] == 1}
     present = np.array([enrolments[student] == 1 for *_, student in keys], dtype=bool)
@@ -84,13 +84,12 @@ def _from_raw(path: Path, keys: list[Key], weeks: tuple[int, ...]) -> Matrix:
 
 
 def _ranks(x: Matrix, keys: list[Key]) -> Matrix:
-    """Rank 0..1 of each column among the known ones of the same presentation: inputs alone, no outcome."""
+    """Rank 0..1 of each column among the enrolments of the same presentation: inputs alone, no outcome."""
     number = np.unique(
         np.array([f"{module}/{presentation}" for module, presentation, _ in keys]), return_inverse=True
     )[1]
     out = np.zeros_like(x)
     for course in range(int(number.max(initial=-1)) + 1):
         rows = np.flatnonzero(number == course)
-        known = np.isfinite(x[rows]).sum(0).clip(1)
-        out[rows] = stats.rankdata(x[rows], axis=0, nan_policy="omit") / known
+        out[rows] = stats.rankdata(x[rows], axis=0) / len(rows)
     return out

@@ -23,8 +23,8 @@ def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[
     """Logarithms of the summaries, their growth since the step before and ranks in the course (N, T, 15); and
     whose clicks can be told apart.
 
-    Presence must not depend on later clicks, or an early step would know of them: an enrolment without a
-    summary up to a week has no clicks at that step, and is present.
+    Presence must not depend on later clicks, or an early step would know of them: it is told by the summaries
+    of the first week asked for alone, which every step may know.
     """
     try:
         raw = find(folder, "studentVle.csv")
@@ -39,12 +39,12 @@ def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[
 
 def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
     """The official-format summaries are keyed by student: several enrolments would share one row, so they
-    have none. A student who is not in a file has clicked nothing.
+    have none. A student who is not in the first file has clicked nothing by then or is not recorded: absent.
     """
     x = np.zeros((len(keys), len(weeks), len(SUMMARY)))
     enrolments = Counter(student for *_, student in keys)
     row_of = {key[2]: i for i, key in enumerate(keys) if enrolments[key[2]] == 1}
-    present = np.array([enrolments[student] == 1 for *_, student in keys], dtype=bool)
+    present = np.zeros(len(keys), dtype=bool)
     for t, week in enumerate(weeks):
         columns = read_columns(folder, f"clicks_to_week_{week}.csv", ("id_student", *SUMMARY))
         values = np.stack([numbers(columns[c]) for c in SUMMARY], 1)
@@ -52,6 +52,7 @@ def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[M
             at = row_of.get(student)
             if at is not None:
                 x[at, t] = np.nan_to_num(row)
+                present[at] |= t == 0
     return x, present
 
 

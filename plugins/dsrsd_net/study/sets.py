@@ -115,7 +115,7 @@ def _oulad(
             f"{len(samples)} enrolments of {people} students",
             "outcome: fails or withdraws, seen from week 8; registered: who had not unregistered by then",
             "next: passes the next assessment, seen from weeks 2, 4, 6 and 8",
-            f"{absent} enrolments without clicks: students with several, whose clicks are not told apart",
+            f"{absent} enrolments without clicks: none by week 2, or a student with several enrolments",
             note,
         ),
         transfer=transfer,

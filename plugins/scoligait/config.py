@@ -39,6 +39,10 @@ class ScoliGaitConfig:
         dropout: in the transformers; head_dropout: before the last layer.
         map_noise: spread of Gaussian noise on the standardised map, in training.
         modality_dropout: share of present modalities hidden in training, never all of a sample.
+        balanced: "dictionary" and "attention" end with the mean of the means of the modalities, not of all tokens:
+            one token of text weighs as much as a hundred of the map. The other forms do so anyway.
+        experts: weight of the loss of every modality's own answer, a linear head on the mean of its tokens. Above
+            0 the model's answer is the weighted mean of the logarithms of these answers and the fused one.
         class_severity: severity that each class stands for, 0..1; empty: evenly spread.
 
     """
@@ -72,6 +76,8 @@ class ScoliGaitConfig:
     head_dropout: float = 0.3
     map_noise: float = 0.1
     modality_dropout: float = 0.15
+    experts: float = 0.0
+    balanced: bool = False
     class_severity: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

@@ -29,8 +29,8 @@ class PluginError(RuntimeError):
 class Stage(NamedTuple):
     """A step of a model that `spinecore bench` times on one thread.
 
-    `limit` are the seconds it may take, None where nothing was promised; `part_of` is the name of the step that
-    it is part of, of which its share is printed.
+    `limit` are the seconds it may take, None where nothing was promised; `part_of` is the name of the step
+    that it is part of, of which its share is printed.
     """
 
     name: str

@@ -39,10 +39,11 @@ class ScoliGaitConfig:
         dropout: in the transformers; head_dropout: before the last layer.
         map_noise: spread of Gaussian noise on the standardised map, in training.
         modality_dropout: share of present modalities hidden in training, never all of a sample.
-        balanced: "dictionary" and "attention" end with the mean of the means of the modalities, not of all tokens:
-            one token of text weighs as much as a hundred of the map. The other forms do so anyway.
-        experts: weight of the loss of every modality's own answer, a linear head on the mean of its tokens. Above
-            0 the model's answer is the weighted mean of the logarithms of these answers and the fused one.
+        balanced: "dictionary" and "attention" end with the mean of the means of the modalities instead of
+            that of all tokens: one token of text weighs as much as all of the map, as in the other forms.
+        experts: weight of the loss of every modality's own answer, a linear head on the mean of its tokens.
+            Above 0 the model's answer is the mean, weighted by learned gates, of the logarithms of these
+            answers and the fused one.
         class_severity: severity that each class stands for, 0..1; empty: evenly spread.
 
     """

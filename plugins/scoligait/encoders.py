@@ -115,7 +115,7 @@ class VideoEncoder(nn.Module):
         p = self.patch
         x = pictures.reshape(batch, self.times, self.tubelet, channels, height // p, p, width // p, p)
         x = x.permute(0, 1, 4, 6, 2, 3, 5, 7).reshape(batch, self.times, self.cells, -1)
-        # Bytes are cut into patches before they become numbers, and the weights take the factor: both smaller.
+        # Cut while they are bytes, and the factor goes to the weights: both are smaller that way.
         scale = 1.0 if x.is_floating_point() else 1 / 255
         weight = self.embed.weight * scale
         x = F.linear(x.to(weight.dtype), weight, self.embed.bias) + place[:, None] + self.cell

@@ -21,7 +21,7 @@ MAP_SECONDS, MODEL_SECONDS = 0.020, 0.050
 
 
 def stages() -> list[Stage]:
-    """Map, measures and pictures of a simulated clip, the network with the shipped weights, and the latent pooling
+    """Map, measures and pictures of a simulated clip, the network with the shipped weights, and the pooling
     inside it.
     """
     draw = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def stages() -> list[Stage]:
     text = hashed(["walks evenly, trunk leans to the left"], config.vocabulary, config.text_length)
     clip = stack_clips([clip_arrays(walk, config)], text[:, None])
     inputs = clip.inputs(config)
-    pool = model.fusion.pool
+    pool = model.fusion.get_submodule("pool")
     pooled = given(model, pool, inputs)
     size = (config.video_frames, config.video_height, config.video_width)
 

@@ -15,8 +15,8 @@ def timed_models() -> list[str]:
 
 
 def stage_rows(name: str, effort: Effort) -> list[dict[str, Any]]:
-    """JSON-ready rows of a model's steps: "stage", "seconds" of CPU time on one thread, "limit", "part_of" and
-    "share" of it, None where there is none.
+    """JSON-ready rows of a model's steps: "stage", "seconds" of CPU time on one thread, "limit", "part_of"
+    and "share" of it, None where there is none.
     """
     stages: list[Stage] = model_spec(name).load("stages")()
     with one_thread():

@@ -25,11 +25,11 @@ def test_rows_hold_limits_and_the_share_of_the_pooling() -> None:
 def test_the_pooling_is_timed_on_the_tokens_of_the_network() -> None:
     config, inputs = example_inputs()
     model = ScoliGait(config).eval()
-    tokens, keep, bias = given(model, model.fusion.pool, inputs)
+    tokens, keep, bias = given(model, model.fusion.get_submodule("pool"), inputs)
     with torch.no_grad():
         encoded, keeps = model.tokens(inputs[1], model.named(inputs[2:]))
         torch.testing.assert_close(tokens, torch.cat(encoded, 1))
     present = torch.cat([k & inputs[0][:, i, None] for i, k in enumerate(keeps)], 1)
     assert torch.equal(keep, present)
     assert bias.shape == (2, config.latents, tokens.shape[1])
-    assert not model.fusion.pool._forward_pre_hooks
+    assert not model.fusion.get_submodule("pool")._forward_pre_hooks

@@ -53,7 +53,7 @@ def batch_loss(
     """Class-weighted cross-entropy, and the squared error of the severity where it is known."""
     present, valid, *inputs = batch.inputs(model.config, draw)
     seen = hide(present, model.config.modality_dropout, draw)
-    out, every = model.answer(seen, *model.tokens(valid, model.named(inputs)))
+    out, every = model.answer(seen, valid, model.named(inputs))
     task = F.cross_entropy(out.logits, batch.outcome, weights, label_smoothing=SMOOTHING)
     loss, parts = task, {"class": float(task.detach())}
     if every:
@@ -78,13 +78,20 @@ def _own_loss(every: list[Tensor], present: Tensor, outcome: Tensor, weights: Te
     return (loss.view(count, answers) * there).sum() / (there * weights[outcome][:, None]).sum()
 
 
+def fit_stems(model: ScoliGait, seen: Clips, weights: Tensor) -> None:
+    """What is fitted before training: the columns' means and spreads, and the linear answer."""
+    model.fit_columns(seen.map, seen.valid)
+    if model.config.linear_columns:
+        model.linear.fit(model.map.standard(seen.map), seen.valid, seen.outcome, weights)
+
+
 def fit(model: ScoliGait, clips: Clips, train: Index, options: FitOptions, seed: int) -> None:
     """Train in place on the clips of `train`; random numbers follow from `seed`."""
     torch.manual_seed(seed)
     draw = torch.Generator().manual_seed(seed)
     seen = clips.take(train)
-    model.fit_columns(seen.map, seen.valid)
     weights = class_weights(seen.outcome, model.config.outcomes)
+    fit_stems(model, seen, weights)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98), fused=True
     )

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from .config import ScoliGaitConfig
 from .encoders import MapEncoder, TextEncoder, VideoEncoder
 from .fusion import FORMS, masked_mean
+from .linear import LinearMap
 
 
 class ScoliGaitOutput(NamedTuple):
@@ -56,7 +57,10 @@ class ScoliGait(nn.Module):
         )
         if config.experts:
             self.experts = nn.ModuleList(nn.Linear(width, config.outcomes) for _ in config.modalities)
-            self.gates = nn.Parameter(torch.zeros(1 + len(config.modalities)))
+            answers = 1 + len(config.modalities) + bool(config.linear_columns)
+            self.gates = nn.Parameter(torch.zeros(answers))
+        if config.linear_columns:
+            self.linear = LinearMap(config)
         self.register_buffer("classes", torch.tensor(config.severities), persistent=False)
 
     def _place(self, modality: str, count: int) -> Tensor:
@@ -80,7 +84,7 @@ class ScoliGait(nn.Module):
 
     def from_standard(self, present: Tensor, valid: Tensor, named: dict[str, Tensor]) -> ScoliGaitOutput:
         """The same with the map already standardised, which attributions start from."""
-        return self.answer(present, *self.tokens(valid, named))[0]
+        return self.answer(present, valid, named)[0]
 
     def tokens(self, valid: Tensor, named: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Tokens (B, N, D) of every modality and which count (B, N), the map already standardised."""
@@ -101,9 +105,12 @@ class ScoliGait(nn.Module):
         return tokens, keeps
 
     def answer(
-        self, present: Tensor, tokens: list[Tensor], keeps: list[Tensor]
+        self, present: Tensor, valid: Tensor, named: dict[str, Tensor]
     ) -> tuple[ScoliGaitOutput, list[Tensor]]:
-        """From tokens, and with `experts` also logits (B, K): the fused ones, then those of each modality."""
+        """The output, and with `experts` also the logits (B, K) that are trained: the fused ones, then those
+        of each modality.
+        """
+        tokens, keeps = self.tokens(valid, named)
         kept = [k & present[:, number, None] for number, k in enumerate(keeps)]
         logits = self.head(self.fusion(tokens, kept))
         every: list[Tensor] = []
@@ -111,9 +118,13 @@ class ScoliGait(nn.Module):
             own = [e(masked_mean(t, k)) for e, t, k in zip(self.experts, tokens, keeps, strict=True)]
             every = [logits, *own]
             # Absent modalities have no vote; the fused answer always has one.
-            votes = torch.cat([torch.ones_like(present[:, :1]), present], 1)
-            share = self.gates.expand(len(present), -1).masked_fill(~votes, -torch.inf).softmax(1)
-            logits = (share[..., None] * F.log_softmax(torch.stack(every, 1), -1)).sum(1)
+            votes, answers = [torch.ones_like(present[:, :1]), present], every
+            if self.config.linear_columns:
+                at = self.config.modalities.index("map")
+                votes.append(present[:, [at]])
+                answers = [*every, self.linear(named["map"], valid)]
+            gates = self.gates.expand(len(present), -1).masked_fill(~torch.cat(votes, 1), -torch.inf)
+            logits = (gates.softmax(1)[..., None] * F.log_softmax(torch.stack(answers, 1), -1)).sum(1)
         return ScoliGaitOutput(logits, F.softmax(logits, -1) @ self.classes.to(logits.dtype)), every
 
     def fit_columns(self, values: Tensor, valid: Tensor) -> None:

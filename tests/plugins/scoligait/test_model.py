@@ -67,7 +67,7 @@ def test_every_modality_answers_for_itself(fusion: str, part: tuple[str, ...]) -
     valid, chosen = inputs[1], [x for m, x in zip(MODALITIES, inputs[2:], strict=True) if m in part]
     present = torch.ones(2, len(part), dtype=torch.bool)
     present[1, 1:] = False
-    out, every = net.answer(present, *net.tokens(valid, net.named(chosen)))
+    out, every = net.answer(present, valid, net.named(chosen))
     torch.testing.assert_close(net(present, valid, *chosen).logits, out.logits)
     answers = torch.stack(every, 1).log_softmax(-1)
     torch.testing.assert_close(out.logits[0], answers[0].mean(0))
@@ -119,7 +119,7 @@ def test_the_loss_trains_hidden_modalities_too() -> None:
     loss, parts = batch_loss(net.eval(), clips, weights, torch.Generator().manual_seed(0))
     loss.backward()
     with torch.no_grad():
-        _, every = net.answer(inputs[0], *net.tokens(inputs[1], net.named([inputs[2], video, inputs[4]])))
+        _, every = net.answer(inputs[0], inputs[1], net.named([inputs[2], video, inputs[4]]))
         own = [
             F.cross_entropy(e, clips.outcome, weights, label_smoothing=0.05, reduction="none") for e in every
         ]

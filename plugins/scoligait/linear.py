@@ -41,7 +41,7 @@ class LinearMap(nn.Module):
         return F.linear((self.cells(standard, valid) - self.mean) / self.spread, self.weight, self.bias)
 
     def fit(self, standard: Tensor, valid: Tensor, outcome: Tensor, weights: Tensor) -> None:
-        """Minimise `linear_share` times the summed class-weighted cross-entropy, plus half the squared weights."""
+        """Least class-weighted cross-entropy: its sum times `linear_share`, plus half the squared weights."""
         x = self.cells(standard, valid).double()
         spread = x.std(0, correction=0)
         mean, spread = x.mean(0), torch.where(spread > 1e-6, spread, torch.ones_like(spread))

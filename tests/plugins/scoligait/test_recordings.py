@@ -16,15 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from spinecore.plugins.scoligait.config import ScoliGaitConfig
 from spinecore.plugins.scoligait.cycle import steps
 from spinecore.plugins.scoligait.errors import GaitError
 from spinecore.plugins.scoligait.joints import INDEX, JOINTS
+from spinecore.plugins.scoligait.network import ScoliGait
 from spinecore.plugins.scoligait.pose import Walk
-from spinecore.plugins.scoligait.readers import find_recordings, read_recording
+from spinecore.plugins.scoligait.reader import GaitReader
+from spinecore.plugins.scoligait.readers import Recording, find_recordings, read_recording
 from spinecore.plugins.scoligait.readers.estimators import MEDIAPIPE_33, OPENPOSE_25
 from spinecore.plugins.scoligait.readers.video import OnnxPose
 from spinecore.plugins.scoligait.recordings import write_poses
 from spinecore.plugins.scoligait.simulator import Camera, Walker, body, simulate
+from spinecore.plugins.scoligait.text.findings import MEASURES, Reference
 
 Array = NDArray[np.float64]
 STILL = Camera(noise=0.0, dropout=0.0)
@@ -310,6 +314,42 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, name: str) -> None:
     with pytest.raises(GaitError, match=words) as caught:
         read_recording(tmp_path / name)
     assert name in str(caught.value)
+
+
+def untrained() -> tuple[ScoliGait, dict[str, Any]]:
+    """A model and a card; the poses are refused before either matters."""
+    reference = Reference(*(np.full(len(MEASURES), v) for v in (0.0, 1.0)), 1)
+    return ScoliGait(ScoliGaitConfig()), {"reference": reference.as_dict()}
+
+
+@pytest.mark.parametrize(
+    ("points", "rate", "words"),
+    [
+        (pixels(1), 30, r"0\.03 s long; a walk needs at least 1\.07 s"),
+        (np.full((96, 17, 2), np.nan), 30, r"seen together in 0 of 96 frames; a walk needs the whole trunk"),
+        (np.zeros((96, 17, 2)), 30, r"96 of 96 frames and their distance is 0"),
+        (np.zeros((96, 21, 2)), 30, r"shape \(96, 21, 2\); \(T, 17, 2 or 3\) is needed"),
+        (pixels(), -3, r"the frame rate is -3\.0; give --rate"),
+    ],
+)
+def test_bad_poses_name_file_value_and_remedy(tmp_path: Path, points: Array, rate: float, words: str) -> None:
+    path = tmp_path / "some walk.npz"
+    np.savez(path, joints=points, rate=rate)
+    reader = GaitReader(*untrained())
+    with pytest.raises(GaitError, match=words) as caught:
+        reader.screen(Recording(path, "some walk.npz", "anna"), tmp_path, "plot")
+    assert str(caught.value).startswith(str(path))
+
+
+def test_infinite_joints_are_missing(tmp_path: Path) -> None:
+    points = pixels()
+    points[4, 9] = np.inf
+    np.savez(tmp_path / "walk.npz", joints=points, rate=30)
+    walk = only(tmp_path / "walk.npz")
+    assert np.isnan(walk.joints[4, 9]).all()
+    assert walk.confidence[4, 9] == 0
+    assert walk.flags == ("1 joint positions are infinite: taken as missing",)
+    assert np.isfinite(walk.joints).sum() == points.size - 2
 
 
 @settings(deadline=None, max_examples=60)

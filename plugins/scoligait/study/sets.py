@@ -36,13 +36,18 @@ FORMS: dict[str, dict[str, Any]] = {
     "concat": {"fusion": "concat"},
     "latent, not aligned": {"aligned": False},
 }
-TOGETHER: dict[str, Any] = {"modality_dropout": 0.3, "experts": 1.0, "balanced": True}
-"""Of every model with two or more modalities: a weak one must not spoil a strong one."""
+OWN: dict[str, Any] = {"experts": 1.0, "balanced": True}
+"""Every modality also answers for itself, and weighs the same: a weak one should not spoil a strong one."""
 METHODS: dict[str, dict[str, Any]] = {
     **{f"{ALL}, {form}": {"modalities": MODALITIES, **changes} for form, changes in FORMS.items()},
     **{f"{name}, latent": {"modalities": part} for name, part in SUBSETS.items() if len(part) == 2},
     **{name: {"modalities": part} for name, part in SUBSETS.items() if len(part) == 1},
-    f"{ALL}, latent, fused answer alone": {"modalities": MODALITIES, "experts": 0.0, "balanced": False},
+    **{
+        f"{ALL}, {form}, own answers": {"modalities": MODALITIES, **changes, **OWN}
+        for form, changes in FORMS.items()
+        if changes.get("aligned", True)
+    },
+    "video+text, latent, own answers": {"modalities": ("video", "text"), **OWN},
 }
 TEXT_OPTIONS = FitOptions(epochs=12, batch=32)
 FORCE_OPTIONS = FitOptions(epochs=30, batch=32, weight_decay=0.3)
@@ -63,8 +68,7 @@ def gait_text(folder: Path) -> Study:
         if not found:
             found.append(GaitText(folder, config))
         part: dict[str, Any] = METHODS.get(method, {"modalities": ("map",)})
-        together = TOGETHER if len(part["modalities"]) > 1 else {"modality_dropout": 0.0}
-        own = replace(config, **together | part)
+        own = replace(config, **part, modality_dropout=0.3 if len(part["modalities"]) > 1 else 0.0)
         hidden: dict[str, tuple[str, ...]] = {method: ()}
         if robust and len(own.modalities) > 1:
             hidden |= {f"{method}, without {m} when judged": (m,) for m in own.modalities}

@@ -63,15 +63,10 @@ def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
         outcomes=int(label.max()) + 1,
         frames=points,
         columns=columns,
-        width=32,
-        depth=1,
-        latents=8,
-        map_patch=10,
+        map_patch=4,
         dropout=0.2,
         map_noise=0.3,
         modality_dropout=0.0,
-        experts=1.0,
-        linear_columns=AFFECTED,
     )
     same = {
         "video": np.zeros((1, 1, 1, 1), dtype=np.uint8),

@@ -22,7 +22,7 @@ from ..fitting import FitOptions, by_walk, class_weights, fit, fit_stems, probab
 from ..network import ScoliGait
 from ..samples import Clips, Index, check_split, subject_folds
 from .gait_text import CLASSES, GaitText
-from .ground_forces import load_forces
+from .ground_forces import AFFECTED, load_forces
 from .protocol import Figures, Study
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "video+text, latent, own answers": {"modalities": ("video", "text"), **OWN},
 }
 TEXT_OPTIONS = FitOptions(epochs=12, batch=32)
-FORCE_OPTIONS = FitOptions(epochs=30, batch=32, weight_decay=0.3)
+FORCE_OPTIONS = FitOptions(epochs=30, batch=32)
 
 
 def build(config: ScoliGaitConfig, seed: int) -> ScoliGait:
@@ -136,11 +136,12 @@ def forces(folder: Path) -> Study:
                     np.tile(np.eye(config.outcomes)[np.bincount(truth[train]).argmax()], (len(test), 1))
                 )
                 continue
-            model = build(replace(config, **FORCE_METHODS.get(method, {})), seed)
+            model = build(replace(config, **FORCE_METHODS.get(method, SMALL)), seed)
             if method == LINEAR:
                 score.append(_linear(model, clips, train, test))
                 continue
-            fit(model, clips, train, FORCE_OPTIONS, seed)
+            decay = SMALL_DECAY if method == BOTH else FORCE_OPTIONS.weight_decay
+            fit(model, clips, train, replace(FORCE_OPTIONS, weight_decay=decay), seed)
             score.append(probabilities(model, clips, test))
         at = np.concatenate([test for _, test in parts])
         p, t = np.concatenate(score), truth[at]
@@ -158,18 +159,28 @@ def forces(folder: Path) -> Study:
         notes=(
             f"{len(clips)} trials of {people} subjects, five folds by subject",
             "map branch on 30 columns: forces, slopes, differences of the feet, 15 cross-correlations",
-            "beside it a logistic regression on forces and slopes of the affected foot",
+            "the linear answer takes forces and slopes of the affected foot",
         ),
     )
 
 
-LINEAR = "the linear answer alone"
+LINEAR = "map, linear answer alone"
+BOTH = "map, latent, small, with the linear answer"
+SMALL: dict[str, Any] = {
+    "width": 32,
+    "depth": 1,
+    "latents": 8,
+    "map_patch": 10,
+    "experts": 1.0,
+    "linear_columns": AFFECTED,
+}
+SMALL_DECAY = 0.3
 FORCE_METHODS: dict[str, dict[str, Any]] = {
     "map, latent": {},
     "map, dictionary": {"fusion": "dictionary"},
     "map, attention": {"fusion": "attention"},
     "map, mean": {"fusion": "concat"},
-    "map, latent, fused answer alone": {"experts": 0.0, "linear_columns": ()},
+    BOTH: SMALL,
 }
 
 

@@ -187,7 +187,8 @@ FORCE_METHODS: dict[str, dict[str, Any]] = {
 def _linear(model: ScoliGait, clips: Clips, train: Index, test: Index) -> Array:
     seen, asked = clips.take(train), clips.take(test)
     fit_stems(model, seen, class_weights(seen.outcome, model.config.outcomes))
-    return model.linear(model.map.standard(asked.map), asked.valid).double().softmax(-1).numpy()
+    found: Array = model.linear(model.map.standard(asked.map), asked.valid).double().softmax(-1).numpy()
+    return found
 
 
 def _logistic(train: Array, truth: NDArray[np.int64], test: Array) -> Array:

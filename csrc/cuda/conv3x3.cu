@@ -25,7 +25,13 @@ bool in_eights(const void* data, int columns) {
 }
 
 Patches patches_of(const Conv3x3Plan& p, const void* x) {
-  return {x, p.batch * p.height * p.width, 9 * p.in, p.height, p.width, p.in, aligned(x, p.in, p.element)};
+  return {x,
+          p.batch * p.height * p.width,
+          9 * p.in,
+          divisor_of(p.height),
+          divisor_of(p.width),
+          divisor_of(p.in),
+          aligned(x, p.in, p.element)};
 }
 
 Factor rows_of(const Conv3x3Plan& p, const void* data, int rows, int columns) {

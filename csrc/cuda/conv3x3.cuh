@@ -1,19 +1,36 @@
 // Convolution as a product of patches with weights: the patches are never stored, a factor reads them from the image.
 #pragma once
 
+#include "divisor.cuh"
 #include "half_product.cuh"
 #include "product.cuh"
 #include "spinecore/cuda/conv3x3.h"
 
 namespace spinecore::cuda {
 
+// Blocks of a multiprocessor that the registers must allow; on sm_75 a fourth would spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+inline constexpr int convolution_blocks = 3;
+#else
+inline constexpr int convolution_blocks = 4;
+#endif
+
 // Rows are the pixels of all samples, columns (tap, channel); taps row by row. Channels-last.
 struct Patches {
   const void* image;
   int rows, columns;  // as of every factor
-  int height, width, channels;
+  Divisor height, width, channels;
   bool vectors;  // channels are a multiple of four, and four may be read at once
 };
+
+// A value that the compiler knows nothing about: what follows from the columns of single elements is the same in every
+// step, and spills if it is kept.
+__device__ __forceinline__ int found_anew(int value) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
 
 // The pixel of a row, and what its taps see.
 template <class T>
@@ -21,15 +38,19 @@ struct Pixel {
   const Patches& p;
   int row, x, y;
 
-  __device__ __forceinline__ Pixel(const Patches& patches, int pixel)
-      : p(patches), row(pixel), x(pixel % patches.width), y(pixel / patches.width % patches.height) {}
+  __device__ __forceinline__ Pixel(const Patches& patches, int pixel) : p(patches), row(pixel) {
+    const int line = quotient(pixel, p.width);
+    x = remainder_of(pixel, line, p.width);
+    y = remainder_of(line, quotient(line, p.height), p.height);
+  }
 
   // One channel of one tap, by the column of the patches; null outside of the image.
   __device__ __forceinline__ const T* at(int column) const {
-    const int tap = column / p.channels, channel = column % p.channels, down = tap / 3 - 1, across = tap % 3 - 1;
-    if (y + down < 0 || y + down >= p.height || x + across < 0 || x + across >= p.width) return nullptr;
-    const int64_t neighbour = int64_t{row} + down * p.width + across;
-    return static_cast<const T*>(p.image) + neighbour * p.channels + channel;
+    const int tap = quotient(column, p.channels), channel = remainder_of(column, tap, p.channels);
+    const int down = tap / 3 - 1, across = tap % 3 - 1;
+    if (y + down < 0 || y + down >= p.height.value || x + across < 0 || x + across >= p.width.value) return nullptr;
+    const int64_t neighbour = int64_t{row} + down * p.width.value + across;
+    return static_cast<const T*>(p.image) + neighbour * p.channels.value + channel;
   }
 };
 
@@ -43,6 +64,7 @@ __device__ __forceinline__ void load_four(const Patches& p, int row, int column,
     const T* from = pixel.at(column);
     if (from != nullptr) read_four(from, values);
   } else {
+    column = found_anew(column);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const T* from = column + e < p.columns ? pixel.at(column + e) : nullptr;
@@ -58,6 +80,7 @@ __device__ __forceinline__ const T* eight_at(const Patches& p, int row, int colu
 template <class T>
 __device__ __forceinline__ void gather_eight(const Patches& p, int row, int column, T (&out)[8]) {
   const Pixel<T> pixel(p, row);
+  column = found_anew(column);
 #pragma unroll
   for (int e = 0; e < 8; ++e) {
     const T* from = row < p.rows && column + e < p.columns ? pixel.at(column + e) : nullptr;
@@ -105,7 +128,7 @@ __device__ __forceinline__ void read_pixel(const void* image, int channels, bool
 
 // vectors: four channels of every image that is read or written here may be at once; eights: eight of the factors.
 template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, 3)
+__global__ void __launch_bounds__(product_threads, convolution_blocks)
     convolve(Patches patches, Factor weights, Conv3x3Plan plan, Conv3x3Pointers p, bool vectors, bool eights) {
   const int2 place = place_of(plan.forward, static_cast<int>(blockIdx.x));
   const int first = place.x * product_tile, column = place.y * product_tile + own_column();
@@ -144,7 +167,7 @@ __global__ void __launch_bounds__(product_threads, 3)
 
 // dw = dy^T patches, split over the pixels.
 template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, 3)
+__global__ void __launch_bounds__(product_threads, convolution_blocks)
     differentiate_weights(Factor dy, Patches patches, Conv3x3Plan plan, float* dw, bool vectors, bool eights,
                           float* workspace) {
   const ProductPlan& product = plan.weights;

@@ -16,7 +16,7 @@ static_assert(product_tile == 64 && half_step == 32, "the swizzle is made for ro
 
 // Eight elements are one uint4.
 struct HalfBuffers {
-  uint4 left[half_stages][half_eights], right[half_stages][half_eights];
+  alignas(16) uint4 left[half_stages][half_eights], right[half_stages][half_eights];
 };
 
 // A factor has
@@ -158,18 +158,17 @@ __device__ __forceinline__ void multiply_halves(const Left& left, const Right& r
   int stage = 0;
   for (; depth < end; depth += half_step, ahead += half_step) {
     if (copies) wait_copies<half_stages - 2>();
-    __syncthreads();  // one a step: all copies of this one have arrived, and nobody reads the buffer that is filled
-                      // next
-    const int free = stage == 0 ? half_stages - 1 : stage - 1;
+    __syncthreads();  // one a step: its copies are there, and nobody reads the buffer that is filled next
+    const int next = stage == 0 ? half_stages - 1 : stage - 1;
     const bool more = ahead < end;
     if (copies) {
-      if (more) copy_next(ahead, free);
+      if (more) copy_next(ahead, next);
       commit_copies();
     } else if (more) {
       fetch_next(ahead);
     }
     multiply_step_halves<T, left_along, right_along>(buffers.left[stage], buffers.right[stage], sums);
-    if (!copies && more) store_next(free);
+    if (!copies && more) store_next(next);
     stage = stage == half_stages - 1 ? 0 : stage + 1;
   }
 }

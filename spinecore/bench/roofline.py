@@ -147,7 +147,7 @@ def recurrent_residual_conv(shape: Shape, element: int) -> Pair:
 def _convolution(shape: Shape, element: int) -> tuple[float, float, Units]:
     batch, channels, height, width = shape
     operations = 2.0 * batch * height * width * channels * channels * 9
-    return float(_product(shape) * element), operations, "float32" if element == 4 else "tf32"
+    return float(_product(shape) * element), operations, "float32" if element == 4 else "half"
 
 
 def _product(shape: Shape) -> int:

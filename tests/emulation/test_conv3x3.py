@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from spinecore.ops import _conv3x3_cuda as implementation
 from spinecore.ops import _recurrent_residual_conv_cuda as recurrences
 
-
 FORMS = ["source", *(pytest.param(arch, marks=pytest.mark.gpu_less) for arch in (75, 80))]
 
 

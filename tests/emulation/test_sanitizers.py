@@ -83,8 +83,8 @@ def test_no_race_between_threads_or_blocks(operator: str) -> None:
 @pytest.mark.gpu_less
 @pytest.mark.parametrize(("operator", "site"), [(op, site) for op in OPERATORS for site in sites(op)])
 def test_every_barrier_and_fence_is_needed(operator: str, site: str) -> None:
-    """Without it TSan finds a race, or the emulation a barrier that not all threads reach; without the wait for
-    copies the results are not finite.
+    """Without it TSan finds a race, or the emulation a barrier that not all threads reach; without the wait
+    for copies the results are not finite.
     """
     done = run(operator, "thread", "quick", EMULATION_WORKERS="3", EMULATION_WITHOUT=site)
     assert done.returncode != 0, f"nothing notices that {site} is missing"

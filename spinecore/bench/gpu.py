@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -101,8 +101,12 @@ def _conv(shape: roofline.Shape) -> Problem:
 
 
 def _recurrent(shape: roofline.Shape) -> Problem:
+    @cache
+    def ones(device: torch.device, dtype: torch.dtype) -> Tensor:
+        return torch.ones(shape[1], device=device, dtype=dtype)
+
     def unit(x: Tensor, w: Tensor, shift: Tensor, backend: str | None = None) -> Tensor:
-        scale = torch.ones_like(shift)
+        scale = ones(shift.device, shift.dtype)
         return ops.recurrent_residual_conv(x, w, w, scale, shift, recurrent.STEPS, backend=backend)
 
     weight, _, shift = recurrent.draw_unit(shape[1])

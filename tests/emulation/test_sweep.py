@@ -47,4 +47,6 @@ def test_the_rule() -> None:
     assert worth(deep, [good]) > worth(deep, [few])
     stream = {"elements": 1024, "num_warps": 4}
     assert worth(stream, [few]) < worth(stream | {"elements": 4096}, [few])
-    assert worth(stream, [good._replace(blocks=8)]) > worth(stream | {"elements": 4096}, [few])
+    assert worth(stream, [good._replace(blocks=8, warps=32)]) > worth(stream | {"elements": 4096}, [few])
+    many = good._replace(blocks=8, warps=32)
+    assert worth(stream | {"elements": 2048}, [many]) > worth(stream, [many])

@@ -158,14 +158,15 @@ def worth(candidate: Candidate, of_launches: list[Figures]) -> tuple[int, ...]:
     """What the rule compares, the largest wins; the launch that has least counts. Spilling or not running at
     all comes last. A product wants two blocks and eight warps on a multiprocessor, so that one multiplies
     while another waits, then long steps, which have few barriers, then warps, then free registers. A stream
-    wants enough bytes under way, then warps.
+    wants enough bytes under way and 24 warps, then large tiles, which have few sums to pass on.
     """
     blocks, warps = min(f.blocks for f in of_launches), min(f.warps for f in of_launches)
     runs = int(blocks > 0 and not any(f.spilled for f in of_launches))
     registers = -max(f.registers for f in of_launches)
     if "depth" in candidate:
         return (runs, min(blocks, 2), min(warps, 8), candidate["depth"], warps, registers)
-    return (runs, min(4 * blocks * candidate["elements"], ENOUGH), warps, -candidate["elements"], registers)
+    enough = min(4 * blocks * candidate["elements"], ENOUGH)
+    return (runs, enough, min(warps, 24), candidate["elements"], warps, registers)
 
 
 def chosen(operator: str, kernel: str, architecture: int) -> Candidate:

@@ -1,5 +1,6 @@
 // One tile of a product of two factors of bfloat16 or float16, as they are, on tensor cores: 64 x 64 elements by 128
-// threads, 32 terms of every sum at a time through shared memory, in three buffers that asynchronous copies fill ahead.
+// threads, 32 terms of every sum at a time through shared memory, in three buffers that asynchronous copies fill ahead
+// (two, through registers, before sm_80).
 #pragma once
 
 #include "async_copy.cuh"
@@ -9,14 +10,18 @@
 
 namespace spinecore::cuda {
 
-inline constexpr int half_step = 32, half_stages = 3;
+inline constexpr int half_step = 32, half_stages = has_async_copy ? 3 : 2;
 inline constexpr int half_eights = product_tile * half_step / 8;  // of a tile of one factor
 inline constexpr int half_loads = half_eights / product_threads;  // of a thread
 static_assert(product_tile == 64 && half_step == 32, "the swizzle is made for rows of 64 and 128 bytes");
 
-// Eight elements are one uint4.
+// Eight elements are one uint4. `arrange` needs a little more than two stages.
 struct HalfBuffers {
-  alignas(16) uint4 left[half_stages][half_eights], right[half_stages][half_eights];
+  static constexpr int staged = 2 * half_stages * half_eights, arranged = product_tile * product_pitch / 4;
+  alignas(16) uint4 eights[staged > arranged ? staged : arranged];
+
+  __device__ __forceinline__ uint4* left(int stage) { return eights + 2 * stage * half_eights; }
+  __device__ __forceinline__ uint4* right(int stage) { return left(stage) + half_eights; }
 };
 
 // A factor has
@@ -137,12 +142,12 @@ __device__ __forceinline__ void multiply_halves(const Left& left, const Right& r
     fetch_tile<T, right_along>(right, column, at, end, direct, next_b);
   };
   const auto store_next = [&](int stage) {
-    store_tile<left_along>(next_a, buffers.left[stage]);
-    store_tile<right_along>(next_b, buffers.right[stage]);
+    store_tile<left_along>(next_a, buffers.left(stage));
+    store_tile<right_along>(next_b, buffers.right(stage));
   };
   const auto copy_next = [&](int at, int stage) {
-    copy_tile<T, left_along>(left, row, at, end, buffers.left[stage]);
-    copy_tile<T, right_along>(right, column, at, end, buffers.right[stage]);
+    copy_tile<T, left_along>(left, row, at, end, buffers.left(stage));
+    copy_tile<T, right_along>(right, column, at, end, buffers.right(stage));
   };
   int ahead = depth;
 #pragma unroll
@@ -167,7 +172,7 @@ __device__ __forceinline__ void multiply_halves(const Left& left, const Right& r
     } else if (more) {
       fetch_next(ahead);
     }
-    multiply_step_halves<T, left_along, right_along>(buffers.left[stage], buffers.right[stage], sums);
+    multiply_step_halves<T, left_along, right_along>(buffers.left(stage), buffers.right(stage), sums);
     if (!copies && more) store_next(next);
     stage = stage == half_stages - 1 ? 0 : stage + 1;
   }

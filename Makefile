@@ -8,10 +8,13 @@ TORCH ?= torch==2.13.0
 # On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA libraries.
 TORCH_INDEX ?=
 VENV ?= .venv
+# Processes of the tests. A file's tests stay in one: they share what they build.
+JOBS ?= 2
 # Any GPU from sm_80 on compiles this at first use; wheels and `pip install .` hold machine code for all of them.
 CUDA_ARCHITECTURES ?= 80-virtual
 DEVICE ?= cpu
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 NATIVE_TESTS := $(shell find tests/native tests/emulation -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 # An editable install fixes its packages when it is made: a package that comes or goes asks for another.
@@ -30,7 +33,7 @@ test: gpu-here $(STAMP)
 	$(BIN)/python -m pytest tests/gpu --device cuda
 else
 test: lint
-	$(BIN)/python -m pytest -m "not gpu_less"
+	$(PYTEST) -m "not gpu_less"
 endif
 
 gpu-here:
@@ -39,7 +42,7 @@ gpu-here:
 
 # nvcc and triton (the extra of that name) are used where they are found.
 test-gpu-less: $(STAMP)
-	$(BIN)/python -m pytest tests/emulation tests/gpu
+	$(PYTEST) tests/emulation tests/gpu
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -468,13 +468,29 @@ def fused_conv_forward(
     dilation: int,
     activation: int,
     y: Tensor,
-) -> None:
+) -> bool:
     """Write y = activation(conv(concat(inputs), w) + bias + sum of bilinear(addends)).
 
     inputs (N,I_i,H,W) and addends (N,O,h,w) float32, channels-last or slices of the channels of such images;
     `weights` of `fused_conv_pack`; bias (O,), gate and y (N,O,H',W') channels-last. activation 0: none,
-    1: relu, 2: sigmoid(...) * gate. A bias or gate without elements is none.
+    1: relu, 2: sigmoid(...) * gate. A bias or gate without elements is none. Always True.
     """
+
+def pool2x2(x: Tensor, pooling: int, y: Tensor) -> bool:
+    """Write the largest value (pooling 0) or the mean (1) of each square of 2 x 2 pixels; always True.
+
+    x (N,C,H,W) and y (N,C,H//2,W//2) float32, channels-last.
+    """
+
+class Program:
+    """Calls recorded by methods of the names `conv3x3_forward`, `fused_conv_forward`, `pool2x2` and
+    `recurrent_residual_conv_forward`, which take the arguments of those functions, and repeated by `run`. The
+    caller keeps every tensor it has passed.
+    """
+
+    def __init__(self) -> None: ...
+    def run(self) -> bool:
+        """Make the calls in their order; False, and the rest not made, where one answers so."""
 
 def fingerprint(tensors: Sequence[Tensor], sampled: bool = False) -> int:
     """64 bits of shape, strides and bytes of dense float32 tensors on the CPU; `sampled`: of shape, strides,

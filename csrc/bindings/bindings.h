@@ -10,6 +10,8 @@
 
 namespace spinecore {
 
+// First: the others add to what it defines.
+void bind_program(pybind11::module_& module);
 void bind_convolution(pybind11::module_& module);
 void bind_conv1x1(pybind11::module_& module);
 void bind_fused_conv(pybind11::module_& module);

@@ -1,7 +1,7 @@
 // The operators made of 3x3 convolutions.
 #include <algorithm>
 
-#include "bindings.h"
+#include "program.h"
 #include "spinecore/conv3x3.h"
 #include "spinecore/recurrent_residual_conv.h"
 #include "spinecore/tensor_view.h"
@@ -23,12 +23,10 @@ void transform(View w, bool transposed, View to) {
 
 bool equal_bytes(View a, View b) { return same_bytes(a, b); }
 
-bool forward(View x, View weights, View bias, View residual, bool relu, View y) {
+Step forward(View x, View weights, View bias, View residual, bool relu, View y) {
   const Conv3x3Views views{named(x, "x"), named(weights, "weights"), named(bias, "bias"), named(residual, "residual"),
                            named(y, "y")};
-  bool finite = true;
-  call(conv3x3_forward, views, relu, &finite);
-  return finite;
+  return [views, relu](bool* finite) { return conv3x3_forward(views, relu, finite); };
 }
 
 int64_t recurrent_workspace(int64_t n, int64_t c, int64_t h, int64_t w, int64_t steps, int64_t threads) {
@@ -38,14 +36,14 @@ int64_t recurrent_workspace(int64_t n, int64_t c, int64_t h, int64_t w, int64_t 
   return recurrent_forward_workspace(n, c, h, w, steps, threads);
 }
 
-bool recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, int64_t steps, bool residual, View y,
+Step recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, int64_t steps, bool residual, View y,
                        View workspace) {
   const RecurrentForwardViews views{
       named(x, "x"),         named(w_in, "w_in"), named(w_rec, "w_rec"),        named(scale, "scale"),
       named(shift, "shift"), named(y, "y"),       named(workspace, "workspace")};
-  bool finite = true;
-  call(recurrent_residual_conv_forward, views, steps, residual, &finite);
-  return finite;
+  return [views, steps, residual](bool* finite) {
+    return recurrent_residual_conv_forward(views, steps, residual, finite);
+  };
 }
 
 bool backward(View x, View dy, View y, View weights, View dx, View d_residual, View dw, View d_bias, View workspace) {
@@ -76,13 +74,13 @@ void bind_convolution(py::module_& module) {
   module.def("winograd_weights_size", &weights_size, py::arg("in_channels"), py::arg("out_channels"));
   module.def("winograd_transform", &transform, py::arg("w"), py::arg("transposed"), py::arg("to"));
   module.def("same_bytes", &equal_bytes, py::arg("a"), py::arg("b"));
-  module.def("conv3x3_forward", &forward, py::arg("x"), py::arg("weights"), py::arg("bias"), py::arg("residual"),
-             py::arg("relu"), py::arg("y"));
+  define_step(module, "conv3x3_forward", &forward, py::arg("x"), py::arg("weights"), py::arg("bias"),
+              py::arg("residual"), py::arg("relu"), py::arg("y"));
   module.def("recurrent_residual_conv_workspace", &recurrent_workspace, py::arg("n"), py::arg("c"), py::arg("h"),
              py::arg("w"), py::arg("steps"), py::arg("threads"));
-  module.def("recurrent_residual_conv_forward", &recurrent_forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"),
-             py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
-             py::arg("workspace"));
+  define_step(module, "recurrent_residual_conv_forward", &recurrent_forward, py::arg("x"), py::arg("w_in"),
+              py::arg("w_rec"), py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
+              py::arg("workspace"));
   module.def("conv3x3_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("y"), py::arg("weights"),
              py::arg("dx"), py::arg("d_residual"), py::arg("dw"), py::arg("d_bias"), py::arg("workspace"));
   module.def("conv3x3_backward_workspace", &backward_workspace, py::arg("n"), py::arg("in_channels"), py::arg("h"),

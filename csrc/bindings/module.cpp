@@ -62,6 +62,7 @@ PYBIND11_MODULE(_core, module) {
         set_pool_threads(threads);
       },
       py::arg("threads"));
+  bind_program(module);
   bind_convolution(module);
   bind_conv1x1(module);
   bind_fused_conv(module);

@@ -13,7 +13,7 @@ from spinecore.nn.prepared import NotFinite, Prepared
 
 from .blocks import MCSkip, R2Jump, conv_bn_relu, extractor, scse_lite
 from .config import R2MFConfig
-from .prepared import PreparedR2MFNet
+from .prepared import prepare
 
 HEAD_CHANNELS = 26
 """Vertebra head: 17 level maps, 8 corner offsets shared by all levels, 1 level-free centre map."""
@@ -148,7 +148,7 @@ class R2MFNet(nn.Module):
         prepared = _PREPARED.find(self, x)
         if prepared is not None:
             try:
-                return R2MFOutput(*prepared(x))
+                return R2MFOutput(*prepared(x))  # type: ignore[arg-type]  # the first of three is there
             except NotFinite:
                 pass
         coarse_maps = self.coarse_decoder(self.coarse_encoder(x))
@@ -165,4 +165,4 @@ class R2MFNet(nn.Module):
         return R2MFOutput(coarse, fine, vertebrae)
 
 
-_PREPARED = Prepared(PreparedR2MFNet)
+_PREPARED = Prepared(prepare)

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from spinecore.nn import ConvNorm, SCSEGate
 from spinecore.nn.prepared import NotPreparable
 from spinecore.nn.prepared_parts import fold, prepare_block, prepare_recurrence, require
-from spinecore.ops.prepared import PreparedConv
+from spinecore.nn.repeated import Repeated
+from spinecore.ops.prepared import PreparedConv, pool2x2
+from spinecore.ops.recording import image, run
 
 from .blocks import InceptionBranches, MCSkip, R2Jump
 
@@ -113,7 +115,7 @@ def _pooled(maps: Maps) -> Callable[[int, int], Tensor]:
         if j == s:
             return maps[j]
         if (j, s) not in kept:
-            kept[j, s] = F.avg_pool2d(at(j, s - 1), 2)
+            kept[j, s] = pool2x2(at(j, s - 1), "mean")
         return kept[j, s]
 
     return at
@@ -127,14 +129,19 @@ class _Encoder:
         if type(encoder.bottleneck) not in (SCSEGate, nn.Identity):
             raise NotPreparable("another bottleneck")
 
+    def _gate(self, x: Tensor, y: Tensor) -> None:
+        y.copy_(self.bottleneck(x))
+
     def __call__(self, *inputs: Tensor) -> Maps:
         for part in self.stem:
             inputs = (part(*inputs),)
         maps: Maps = []
         for level in self.levels:
             maps.append(level(list(inputs), []))
-            inputs = (F.max_pool2d(maps[-1], 2),) if len(maps) < len(self.levels) else ()
-        maps[-1] = self.bottleneck(maps[-1])
+            inputs = (pool2x2(maps[-1], "max"),) if len(maps) < len(self.levels) else ()
+        gated = image(*maps[-1].shape)
+        run(self._gate, maps[-1], gated)
+        maps[-1] = gated
         return maps
 
 
@@ -167,6 +174,11 @@ class _Decoder:
         return out
 
 
+def _probability(logits: Tensor, resized: Tensor) -> None:
+    p = torch.sigmoid(logits)
+    resized.copy_(F.interpolate(p, size=resized.shape[-2:], mode="bilinear", align_corners=False))
+
+
 def _output(conv: nn.Module) -> PreparedConv:
     return PreparedConv(*fold(conv))
 
@@ -189,17 +201,21 @@ class PreparedR2MFNet:
             self.head = [prepare_block(net.vertebra_head[0]), _output(net.vertebra_head[1])]
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Logits (coarse, fine, vertebrae) of x (N, in_channels, H, W)."""
-        x = x.contiguous(memory_format=torch.channels_last)
+        """Logits (coarse, fine, vertebrae) of x (N, in_channels, H, W), channels-last."""
         maps = self.coarse_decoder(self.coarse_encoder(x), [])
         coarse = self.coarse_mask(maps[0])
         fine, d = None, maps[0]
         if self.fine:
-            p = F.interpolate(torch.sigmoid(coarse), size=x.shape[-2:], mode="bilinear", align_corners=False)
-            p = p.contiguous(memory_format=torch.channels_last)
+            p = image(x.shape[0], 1, *x.shape[-2:])
+            run(_probability, coarse, p)
             d = self.fine_decoder(self.fine_encoder(x, p), maps)[0]
             fine = self.fine_mask(d)
         vertebrae = None
         if self.head:
             vertebrae = self.head[1](self.head[0](d))
         return coarse, fine, vertebrae
+
+
+def prepare(net: Any) -> Repeated:
+    """The prepared form of a network, for `spinecore.nn.prepared.Prepared`."""
+    return Repeated(PreparedR2MFNet(net))

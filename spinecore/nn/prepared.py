@@ -34,7 +34,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from spinecore import backends
 from spinecore.ops import prepared as native
-from spinecore.ops.prepared import NotFinite
+from spinecore.ops.recording import NotFinite
 
 Form = TypeVar("Form")
 

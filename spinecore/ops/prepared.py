@@ -14,16 +14,13 @@ from torch import Tensor
 
 from spinecore import _native
 from spinecore.backends import Verdict
+from spinecore.ops.recording import image, room, run
 
 _ACTIVATIONS = {"none": 0, "relu": 1, "gate": 2}
 _WINOGRAD_CHANNELS = 8
 """Below, a direct convolution is faster than Winograd's."""
 
 _NONE = torch.empty(0, dtype=torch.float32, device="cpu")
-
-
-class NotFinite(ArithmeticError):  # noqa: N818 - reads as what it says
-    """A result holds NaN or infinity, which Winograd's transform would have spread: compute it otherwise."""
 
 
 def available() -> Verdict:
@@ -55,11 +52,6 @@ def _winograd_weights(w: Tensor) -> Tensor:
     to = torch.empty(core.winograd_weights_size(w.shape[1], w.shape[0]), dtype=torch.float32, device="cpu")
     core.winograd_transform(w.contiguous(), False, to)
     return to
-
-
-def _image(n: int, channels: int, height: int, width: int) -> Tensor:
-    strides = (height * width * channels, 1, width * channels, channels)
-    return torch.empty_strided((n, channels, height, width), strides, dtype=torch.float32, device="cpu")
 
 
 class PreparedConv:
@@ -110,28 +102,15 @@ class PreparedConv:
         if self.winograd:
             if addends or len(inputs) != 1:
                 raise ValueError("PreparedConv: a 3x3 convolution takes one input and no addends")
-            y = _image(n, self.out_channels, height, width)
-            if not _native.core().conv3x3_forward(
-                inputs[0], self.weights, self.bias, _NONE, self.activation == 1, y
-            ):
-                raise NotFinite
+            y = image(n, self.out_channels, height, width)
+            run("conv3x3_forward", inputs[0], self.weights, self.bias, _NONE, self.activation == 1, y)
             return y
         stride = self.stride
         if stride > 1:
             height, width = -(-height // stride), -(-width // stride)
-        y = _image(n, self.out_channels, height, width)
-        _native.core().fused_conv_forward(
-            inputs,
-            self.weights,
-            self.bias,
-            addends,
-            gate,
-            self.kernel,
-            stride,
-            self.dilation,
-            self.activation,
-            y,
-        )
+        y = image(n, self.out_channels, height, width)
+        how = (self.kernel, stride, self.dilation, self.activation)
+        run("fused_conv_forward", inputs, self.weights, self.bias, addends, gate, *how, y)
         return y
 
 
@@ -150,20 +129,20 @@ class PreparedRecurrence:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, H, W), channels-last, of x as it is."""
-        core = _native.core()
-        y = torch.empty_like(x)
-        size = core.recurrent_residual_conv_workspace(*x.shape, self.steps, torch.get_num_threads())
-        finite = core.recurrent_residual_conv_forward(
-            x,
-            self.w_in,
-            self.w_rec,
-            self.scale,
-            self.shift,
-            self.steps,
-            self.residual,
-            y,
-            torch.empty(size, dtype=torch.float32, device="cpu"),
-        )
-        if not finite:
-            raise NotFinite
+        y = image(*x.shape)
+        size = _native.core().recurrent_residual_conv_workspace(*x.shape, self.steps, torch.get_num_threads())
+        weights = (self.w_in, self.w_rec, self.scale, self.shift)
+        run("recurrent_residual_conv_forward", x, *weights, self.steps, self.residual, y, room(size))
         return y
+
+
+def pool2x2(x: Tensor, pooling: str) -> Tensor:
+    """The largest value (``max``) or the mean (``mean``) of each square of 2 x 2 pixels of a channels-last
+    image (N, C, H, W): (N, C, H // 2, W // 2).
+    """
+    n, channels, height, width = x.shape
+    if height < 2 or width < 2:
+        raise ValueError(f"pool2x2: {height}x{width} pixels cannot be halved; give a larger image")
+    y = image(n, channels, height // 2, width // 2)
+    run("pool2x2", x, ("max", "mean").index(pooling), y)
+    return y

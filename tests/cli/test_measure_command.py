@@ -199,19 +199,22 @@ def without_seconds(out: Path) -> dict[str, Any]:
 def test_killed_in_the_middle_then_resumed_equals_an_unbroken_run(
     folder: Any, run: Run, how: signal.Signals
 ) -> None:
-    for number in range(12):
+    films = 20
+    for number in range(films):
         folder.add(f"film{number:02d}.png", amplitude=5.0 + number)
     out, whole = folder.root / "out", folder.root / "whole"
     options = ("--landmarks", folder.landmarks)
-    child = subprocess.Popen(command("measure", folder.films, "-o", out, *options), stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    # Behind whoever watches it: on a busy machine it would be done before it is seen to have begun.
+    measure = command("measure", folder.films, "-o", out, *options)
+    child = subprocess.Popen(["nice", "-n", "19", *measure], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 150
     while len(list((out / "json").glob("*.json"))) < 3 and time.monotonic() < until:
         assert child.poll() is None, "the run ended before it could be interrupted"
         time.sleep(0.005)
     child.send_signal(how)
     code = child.wait(timeout=60)
     done = len(list((out / "json").glob("*.json")))
-    assert 3 <= done < 12
+    assert 3 <= done < films
     if how is signal.SIGKILL:
         assert code == -signal.SIGKILL
     else:
@@ -357,7 +360,7 @@ def test_two_runs_do_not_write_into_one_folder(folder: Any, run: Run) -> None:
     out = folder.root / "out"
     options = ("-o", out, "--landmarks", folder.landmarks)
     child = subprocess.Popen(command("measure", folder.films, *options), stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while not list((out / "json").glob("*.json")) and time.monotonic() < until:
         time.sleep(0.005)
     code, printed = run("measure", folder.films / "film03.png", *options)

@@ -70,12 +70,14 @@ def draw(config: R2MFConfig = MIDDLE, batch: int = 2) -> Tensor:
 
 
 def prepared(model: R2MFNet, x: Tensor) -> R2MFOutput:
-    """Through the prepared form, which must have been chosen."""
+    """Through the prepared form, which must have been chosen: run once, recorded, and repeated."""
     backends.reset_usage()
     with torch.no_grad():
-        out: R2MFOutput = model(x)
-    assert backends.usage().get("prepared R2MFNet", {}).get("cpu", 0) > 0
-    return out
+        out, recorded, repeated = (model(x) for _ in range(3))
+    assert backends.usage().get("prepared R2MFNet", {}).get("cpu", 0) == 3
+    for again in (recorded, repeated):
+        assert_same(again, out, 0.0)
+    return out  # type: ignore[no-any-return]
 
 
 def plain(model: R2MFNet, x: Tensor) -> R2MFOutput:
@@ -362,10 +364,27 @@ def test_steps_back_when_something_watches() -> None:
 def test_what_is_not_finite_is_computed_by_the_plain_form() -> None:
     model, x = make(), draw()
     x[0, 0, 5, 5] = torch.nan
-    with torch.no_grad():
-        fast = model(x)
-    for a, b in zip(fast, plain(model, x), strict=True):
-        assert torch.equal(a.isnan(), b.isnan())
+    wanted = plain(model, x)
+    for _ in range(3):  # run, recorded, repeated
+        with torch.no_grad():
+            fast = model(x)
+        for a, b in zip(fast, wanted, strict=True):
+            assert torch.equal(a.isnan(), b.isnan())
+    assert_same(prepared(model, draw()), plain(model, draw()))
+
+
+def test_shapes_and_modes_that_come_and_go() -> None:
+    model = make()
+    inputs = [
+        draw(batch=n).repeat(1, 1, h // 64, 1) for n, h in [(1, 64), (2, 64), (1, 128), (2, 128), (3, 64)]
+    ]
+    wanted = [plain(model, x) for x in inputs]
+    for _ in range(3):
+        for x, other in zip(inputs, wanted, strict=True):
+            for mode in (torch.no_grad, torch.inference_mode):
+                with mode():
+                    assert_same(model(x), other)
+                    assert_same(model(x), other)
 
 
 def test_one_and_two_threads_agree_to_the_bit() -> None:

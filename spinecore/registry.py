@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,19 @@ API = 1
 
 class PluginError(RuntimeError):
     """A plugin is unknown, broken, or claimed twice; the message says which and what to do."""
+
+
+class Stage(NamedTuple):
+    """A step of a model that `spinecore bench` times on one thread.
+
+    `limit` are the seconds it may take, None where nothing was promised; `part_of` is the name of the step
+    that it is part of, of which its share is printed.
+    """
+
+    name: str
+    call: Callable[[], object]
+    limit: float | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class ModelSpec:
             (model, device, prompts) -> object with probabilities(slice) for "mri".
         trainer: training entry used by `spinecore train`.
         study: study entry used by `spinecore study`, for task "multimodal".
+        stages: () -> list of `Stage`, the steps that `spinecore bench` times.
         example: () -> tuple of small inputs for the model, used by `spinecore.testing.check_plugin`.
 
     """
@@ -59,9 +73,10 @@ class ModelSpec:
     trainer: str | None = None
     example: str | None = None
     study: str | None = None
+    stages: str | None = None
 
     def load(self, what: str) -> Callable[..., Any]:
-        """Resolve `build`, `config`, `reader`, `trainer`, `example` or `study`."""
+        """Resolve `build`, `config`, `reader`, `trainer`, `example`, `study` or `stages`."""
         reference = getattr(self, what)
         if reference is None:
             raise PluginError(f"model {self.name!r} has no {what}")

@@ -62,14 +62,17 @@ def score(model: nn.Module, samples: Samples, batch: int = 512) -> Scores:
     model.eval()
     outcome, steps = [], []
     width = samples.valid.shape[1]
+    order = samples.valid.sum(1).argsort(stable=True)  # of like length together: little padding
     with torch.no_grad():
         for begin in range(0, len(samples), batch):
-            part = samples.batch(np.arange(begin, min(begin + batch, len(samples))))
+            at = order[begin : begin + batch]
+            part = samples.batch(at)
             out = model(part.present, part.valid, *part.inputs)
             outcome.append(out.outcome.double().softmax(-1).numpy())
             got = out.steps.double().sigmoid().numpy()
             steps.append(np.pad(got, ((0, 0), (0, width - got.shape[1]))) if got.shape[1] else got)
-    return Scores(np.concatenate(outcome), np.concatenate(steps))
+    back = order.argsort().numpy()
+    return Scores(np.concatenate(outcome)[back], np.concatenate(steps)[back])
 
 
 def figure_of(samples: Samples, scores: Scores) -> float:
@@ -87,6 +90,22 @@ def figure_of(samples: Samples, scores: Scores) -> float:
         else:
             found.append(accuracy(truth[known], scores.outcome[known].argmax(1)))
     return float(np.mean(found))
+
+
+def epoch_batches(lengths: Tensor, size: int, draw: torch.Generator, pool: int = 16) -> list[Tensor]:
+    """Indices of the batches of an epoch, in random order; samples (N,) of like length go together.
+
+    Lengths are sorted within pools of `pool` batches only, so that batches differ from epoch to epoch; what
+    is saved is the work on padding. With one length for all it is a plain shuffle.
+    """
+    order = torch.randperm(len(lengths), generator=draw)
+    even = not len(lengths) or bool((lengths == lengths[0]).all())
+    found: list[Tensor] = []
+    for begin in range(0, len(order), size * pool):
+        part = order[begin : begin + size * pool]
+        part = part if even else part[lengths[part].argsort(stable=True)]
+        found += [part[at : at + size] for at in range(0, len(part), size)]
+    return found if even else [found[int(i)] for i in torch.randperm(len(found), generator=draw)]
 
 
 def fit(
@@ -113,9 +132,7 @@ def fit(
     state = copy.deepcopy(average.state_dict())
     for _ in range(options.epochs):
         model.train()
-        order = torch.randperm(len(seen), generator=draw)
-        for begin in range(0, len(order), options.batch):
-            at = order[begin : begin + options.batch]
+        for at in epoch_batches(seen.valid.sum(1), options.batch, draw):
             if len(at) < min(8, len(seen)):
                 continue
             batch = seen.batch(at)

@@ -25,4 +25,5 @@ SPEC = ModelSpec(
     reader=f"{_PACKAGE}.reader:build_reader",
     study=f"{_PACKAGE}.study.run:run_study",
     example=f"{_PACKAGE}.example:example_inputs",
+    stages=f"{_PACKAGE}.speed:stages",
 )

@@ -39,6 +39,14 @@ class ScoliGaitConfig:
         dropout: in the transformers; head_dropout: before the last layer.
         map_noise: spread of Gaussian noise on the standardised map, in training.
         modality_dropout: share of present modalities hidden in training, never all of a sample.
+        balanced: "dictionary" and "attention" end with the mean of the means of the modalities instead of
+            that of all tokens: one token of text weighs as much as all of the map, as in the other forms.
+        experts: weight of the loss of every modality's own answer, a linear head on the mean of its tokens.
+            Above 0 the model's answer is the mean, weighted by learned gates, of the logarithms of these
+            answers and the fused one.
+        linear_columns: columns of the map whose every cell answers too, through a logistic regression fitted
+            before training and then fixed; for curves of normalised time. Needs `experts`. Empty: none.
+        linear_share: of the regression's cross-entropy against its squared weights (C of scikit-learn).
         class_severity: severity that each class stands for, 0..1; empty: evenly spread.
 
     """
@@ -72,12 +80,17 @@ class ScoliGaitConfig:
     head_dropout: float = 0.3
     map_noise: float = 0.1
     modality_dropout: float = 0.15
+    experts: float = 0.0
+    balanced: bool = False
+    linear_columns: tuple[int, ...] = ()
+    linear_share: float = 0.003
     class_severity: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         # Lists are what a JSON configuration holds.
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "class_severity", tuple(float(s) for s in self.class_severity))
+        object.__setattr__(self, "linear_columns", tuple(int(c) for c in self.linear_columns))
         if not self.modalities or list(self.modalities) != [m for m in MODALITIES if m in self.modalities]:
             raise ValueError(
                 f"ScoliGaitConfig: modalities are {self.modalities}; give a part of {MODALITIES} in order"
@@ -90,6 +103,15 @@ class ScoliGaitConfig:
             raise ValueError(f"ScoliGaitConfig: pictures is {self.pictures!r}; use 'skeleton' or 'recorded'")
         if self.outcomes < 2:
             raise ValueError(f"ScoliGaitConfig: outcomes is {self.outcomes}; use 2 or more")
+        if self.linear_columns and not (
+            self.experts
+            and "map" in self.modalities
+            and all(0 <= c < self.columns for c in self.linear_columns)
+        ):
+            raise ValueError(
+                f"ScoliGaitConfig: linear_columns is {self.linear_columns}; it needs the map, experts above "
+                f"0, and columns below {self.columns}"
+            )
         if self.width % self.heads:
             raise ValueError(f"ScoliGaitConfig: heads is {self.heads}; it must divide width = {self.width}")
         video = (

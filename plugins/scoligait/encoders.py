@@ -95,7 +95,7 @@ class MapEncoder(nn.Module):
 
 
 class VideoEncoder(nn.Module):
-    """Pictures (B, F, C, H, W) in 0..1 to tubelet tokens (ViViT's joint space-time form)."""
+    """Pictures (B, F, C, H, W), bytes or in 0..1, to tubelet tokens (ViViT's joint space-time form)."""
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
@@ -115,7 +115,10 @@ class VideoEncoder(nn.Module):
         p = self.patch
         x = pictures.reshape(batch, self.times, self.tubelet, channels, height // p, p, width // p, p)
         x = x.permute(0, 1, 4, 6, 2, 3, 5, 7).reshape(batch, self.times, self.cells, -1)
-        x = self.embed(x) + place[:, None] + self.cell
+        # Cut while they are bytes, and the factor goes to the weights: both are smaller that way.
+        scale = 1.0 if x.is_floating_point() else 1 / 255
+        weight = self.embed.weight * scale
+        x = F.linear(x.to(weight.dtype), weight, self.embed.bias) + place[:, None] + self.cell
         keep = valid.reshape(len(valid), self.times, -1).any(-1)
         keep = keep[:, :, None].expand(-1, -1, self.cells).flatten(1)
         return self.layers(x.flatten(1, 2), keep), keep

@@ -52,11 +52,15 @@ def batch_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Class-weighted cross-entropy, and the squared error of the severity where it is known."""
     present, valid, *inputs = batch.inputs(model.config, draw)
-    present = hide(present, model.config.modality_dropout, draw)
-    out = model(present, valid, *inputs)
+    seen = hide(present, model.config.modality_dropout, draw)
+    out, every = model.answer(seen, valid, model.named(inputs))
     task = F.cross_entropy(out.logits, batch.outcome, weights, label_smoothing=SMOOTHING)
-    known = torch.isfinite(batch.severity)
     loss, parts = task, {"class": float(task.detach())}
+    if every:
+        own = _own_loss(every, present, batch.outcome, weights)
+        loss = loss + model.config.experts * own
+        parts["own"] = float(own.detach())
+    known = torch.isfinite(batch.severity)
     if known.any():
         error = (out.severity - batch.severity)[known].square().mean()
         loss = loss + SEVERITY_WEIGHT * error
@@ -64,13 +68,30 @@ def batch_loss(
     return loss, parts
 
 
+def _own_loss(every: list[Tensor], present: Tensor, outcome: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the fused answer and those of the modalities there are, hidden ones too: each is trained."""
+    there = torch.cat([torch.ones_like(present[:, :1]), present], 1).to(weights.dtype)
+    count, answers = there.shape
+    flat = torch.stack(every, 1).flatten(0, 1)
+    repeated = outcome[:, None].expand(-1, answers).reshape(-1)
+    loss = F.cross_entropy(flat, repeated, weights, reduction="none", label_smoothing=SMOOTHING)
+    return (loss.view(count, answers) * there).sum() / (there * weights[outcome][:, None]).sum()
+
+
+def fit_stems(model: ScoliGait, seen: Clips, weights: Tensor) -> None:
+    """What is fitted before training: the columns' means and spreads, and the linear answer."""
+    model.fit_columns(seen.map, seen.valid)
+    if model.config.linear_columns:
+        model.linear.fit(model.map.standard(seen.map), seen.valid, seen.outcome, weights)
+
+
 def fit(model: ScoliGait, clips: Clips, train: Index, options: FitOptions, seed: int) -> None:
     """Train in place on the clips of `train`; random numbers follow from `seed`."""
     torch.manual_seed(seed)
     draw = torch.Generator().manual_seed(seed)
     seen = clips.take(train)
-    model.fit_columns(seen.map, seen.valid)
     weights = class_weights(seen.outcome, model.config.outcomes)
+    fit_stems(model, seen, weights)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98), fused=True
     )

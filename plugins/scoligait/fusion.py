@@ -46,6 +46,7 @@ class DictionaryFusion(nn.Module):
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
+        self.balanced = config.balanced
         self.pool = LatentDictionaryPool(config.width, config.entries, config.heads)
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.hidden = nn.Linear(config.width, config.mlp * config.width)
@@ -53,7 +54,16 @@ class DictionaryFusion(nn.Module):
 
     def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
         """(B, D)."""
-        h = self.norm1(self.pool(torch.cat(tokens, 1), torch.cat(keeps, 1)))
+        if self.balanced:
+            there = torch.stack([k.any(1) for k in keeps], 1)
+            # An absent modality is pooled whole and then has no share: no set of tokens is empty.
+            parts = [
+                self.pool(t, k | ~there[:, [i]]) for i, (t, k) in enumerate(zip(tokens, keeps, strict=True))
+            ]
+            pooled = masked_mean(torch.stack(parts, 1), there)
+        else:
+            pooled = self.pool(torch.cat(tokens, 1), torch.cat(keeps, 1))
+        h = self.norm1(pooled)
         y: Tensor = self.norm2(h + self.back(F.gelu(self.hidden(h))))
         return y
 
@@ -63,13 +73,21 @@ class AttentionFusion(nn.Module):
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
+        self.balanced = config.balanced
         self.block = Block(config.width, config.heads, config.mlp, config.dropout)
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, tokens: list[Tensor], keeps: list[Tensor]) -> Tensor:
         """(B, D)."""
         keep = torch.cat(keeps, 1)
-        y: Tensor = self.norm(masked_mean(self.block(torch.cat(tokens, 1), keep), keep))
+        mixed = self.block(torch.cat(tokens, 1), keep)
+        if self.balanced:
+            sizes = [t.shape[1] for t in tokens]
+            parts = [masked_mean(x, k) for x, k in zip(mixed.split(sizes, 1), keeps, strict=True)]
+            mean = masked_mean(torch.stack(parts, 1), torch.stack([k.any(1) for k in keeps], 1))
+        else:
+            mean = masked_mean(mixed, keep)
+        y: Tensor = self.norm(mean)
         return y
 
 

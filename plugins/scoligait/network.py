@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 
 from .config import ScoliGaitConfig
 from .encoders import MapEncoder, TextEncoder, VideoEncoder
-from .fusion import FORMS
+from .fusion import FORMS, masked_mean
+from .linear import LinearMap
 
 
 class ScoliGaitOutput(NamedTuple):
@@ -26,7 +28,7 @@ class ScoliGait(nn.Module):
     Inputs of `forward`: `present` (B, M) bool, which modalities a sample has (at least one); `valid` (B,
     T) bool,
     its frames; then one tensor for each of `config.modalities`: map (B, T, 238) with NaN for missing, video
-    (B, F, C, H, W) in 0..1, text (B, L) token numbers or (B, E) vectors.
+    (B, F, C, H, W) bytes or in 0..1, text (B, L) token numbers or (B, E) vectors.
     """
 
     classes: Tensor
@@ -53,6 +55,12 @@ class ScoliGait(nn.Module):
             nn.Dropout(config.head_dropout),
             nn.Linear(2 * width, config.outcomes),
         )
+        if config.experts:
+            self.experts = nn.ModuleList(nn.Linear(width, config.outcomes) for _ in config.modalities)
+            answers = 1 + len(config.modalities) + bool(config.linear_columns)
+            self.gates = nn.Parameter(torch.zeros(answers))
+        if config.linear_columns:
+            self.linear = LinearMap(config)
         self.register_buffer("classes", torch.tensor(config.severities), persistent=False)
 
     def _place(self, modality: str, count: int) -> Tensor:
@@ -65,13 +73,21 @@ class ScoliGait(nn.Module):
 
     def forward(self, present: Tensor, valid: Tensor, *inputs: Tensor) -> ScoliGaitOutput:
         """Classes and severity."""
-        named = dict(zip(self.config.modalities, inputs, strict=True))
-        if "map" in named:
-            named["map"] = self.map.standard(named["map"])
-        return self.from_standard(present, valid, named)
+        return self.from_standard(present, valid, self.named(inputs))
+
+    def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Inputs by modality, the map standardised."""
+        found = dict(zip(self.config.modalities, inputs, strict=True))
+        if "map" in found:
+            found["map"] = self.map.standard(found["map"])
+        return found
 
     def from_standard(self, present: Tensor, valid: Tensor, named: dict[str, Tensor]) -> ScoliGaitOutput:
         """The same with the map already standardised, which attributions start from."""
+        return self.answer(present, valid, named)[0]
+
+    def tokens(self, valid: Tensor, named: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Tokens (B, N, D) of every modality and which count (B, N), the map already standardised."""
         config = self.config
         tokens, keeps = [], []
         for number, modality in enumerate(config.modalities):
@@ -85,9 +101,31 @@ class ScoliGait(nn.Module):
                 x = self.text(named["text"])
                 keep = torch.ones_like(x[..., 0], dtype=torch.bool)
             tokens.append(x + self.kinds[number])
-            keeps.append(keep & present[:, number, None])
-        logits = self.head(self.fusion(tokens, keeps))
-        return ScoliGaitOutput(logits, F.softmax(logits, -1) @ self.classes.to(logits.dtype))
+            keeps.append(keep)
+        return tokens, keeps
+
+    def answer(
+        self, present: Tensor, valid: Tensor, named: dict[str, Tensor]
+    ) -> tuple[ScoliGaitOutput, list[Tensor]]:
+        """The output, and with `experts` also the logits (B, K) that are trained: the fused ones, then those
+        of each modality.
+        """
+        tokens, keeps = self.tokens(valid, named)
+        kept = [k & present[:, number, None] for number, k in enumerate(keeps)]
+        logits = self.head(self.fusion(tokens, kept))
+        every: list[Tensor] = []
+        if self.config.experts:
+            own = [e(masked_mean(t, k)) for e, t, k in zip(self.experts, tokens, keeps, strict=True)]
+            every = [logits, *own]
+            # Absent modalities have no vote; the fused answer always has one.
+            votes, answers = [torch.ones_like(present[:, :1]), present], every
+            if self.config.linear_columns:
+                at = self.config.modalities.index("map")
+                votes.append(present[:, [at]])
+                answers = [*every, self.linear(named["map"], valid)]
+            gates = self.gates.expand(len(present), -1).masked_fill(~torch.cat(votes, 1), -torch.inf)
+            logits = (gates.softmax(1)[..., None] * F.log_softmax(torch.stack(answers, 1), -1)).sum(1)
+        return ScoliGaitOutput(logits, F.softmax(logits, -1) @ self.classes.to(logits.dtype)), every
 
     def fit_columns(self, values: Tensor, valid: Tensor) -> None:
         """Standardise the map with training samples (N, T, 238)."""

@@ -54,6 +54,12 @@ class Walk:
             )
         if not (np.isfinite(self.rate) and self.rate > 0):
             raise GaitError(f"{self.name}: the frame rate is {self.rate}; give --rate in frames a second")
+        wild = np.asarray(np.isinf(self.joints).any(-1))
+        if wild.any():
+            object.__setattr__(self, "joints", np.where(wild[..., None], np.nan, self.joints))
+            object.__setattr__(self, "confidence", np.where(wild, 0.0, self.confidence))
+            words = f"{int(wild.sum())} joint positions are infinite: taken as missing"
+            object.__setattr__(self, "flags", (*self.flags, words))
 
     @property
     def seconds(self) -> float:

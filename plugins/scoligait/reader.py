@@ -15,6 +15,7 @@ from .page import write_page
 from .picture import draw_map
 from .pose import RATE, clips
 from .readers import Recording, find_recordings, read_recording
+from .readers.read import named
 from .readers.video import OnnxPose, PoseEstimator
 from .recordings import write_simulated
 from .samples import clip_arrays
@@ -72,8 +73,7 @@ class GaitReader:
             try:
                 records = screen_walk(walk, self.model, self.reference, self.encode)
             except GaitError as error:
-                known = str(error).startswith(walk.name)
-                raise GaitError(f"{recording.path}: {error}" if not known else str(error)) from error
+                raise named(recording.path, error) from error
             picture = f"{stem}-{number}.png"
             self._plot(pictures / picture, clips(walk, self.model.config.frames)[0])
             found += [{**r, "picture": picture} for r in records]

@@ -68,7 +68,7 @@ class Clips:
         choice = torch.randint(0, pool, (len(self),), generator=draw) if draw is not None else 0 * rows
         every = {
             "map": lambda: self.map,
-            "video": lambda: self.video.float() / 255,
+            "video": lambda: self.video,
             "text": lambda: self.text[rows, choice],
         }
         return self.present[:, at], self.valid, *(every[m]() for m in config.modalities)

@@ -19,7 +19,7 @@ from spinecore.weights import write_card
 from .config import ScoliGaitConfig
 from .errors import GaitError
 from .evaluation import blind_predictors, screening_figures, screening_table
-from .fitting import batch_loss, by_walk, class_weights, probabilities
+from .fitting import batch_loss, by_walk, class_weights, fit_stems, probabilities
 from .network import ScoliGait
 from .pose import mirrored
 from .recordings import SIMULATED_SUBJECTS, Labelled, as_columns, labelled, simulated
@@ -80,7 +80,7 @@ class GaitTask:
         torch.manual_seed(self.seed)
         model = ScoliGait(self.config)
         seen = self.clips.take(self.train)
-        model.fit_columns(seen.map, seen.valid)
+        fit_stems(model, seen, self.weights)
         return model
 
     def loss(self, model: ScoliGait, step: int) -> tuple[Tensor, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,15 @@ def study(
         bool,
         typer.Option("--robust", help="Also remove and disturb each modality; writes robustness.csv, .png."),
     ] = False,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also the model without each of its parts.")
+    ] = False,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Also probe the factors on a set where they are known.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
-    """Train and judge MODEL and its baselines on STUDY; writes OUT/results.jsonl and OUT/table.md as it goes.
+    """Train and judge MODEL and its baselines on STUDY; writes OUT/results.jsonl, table.md and index.html.
 
     Splits are by person and follow from the seed. A run that was stopped goes on where it was.
     """
@@ -47,7 +54,10 @@ def study(
     def report(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    spec.load("study")(
-        name, data, out, methods=method, seeds=seeds, report=report, folds=folds, robust=robust
-    )
+    entry = spec.load("study")
+    more = {"ablations": ablations, "probes": probes}
+    for option in [o for o, wanted in more.items() if wanted and o not in signature(entry).parameters]:
+        raise UsageError(f"{model}: its studies have no --{option}")
+    more = {o: wanted for o, wanted in more.items() if wanted}
+    entry(name, data, out, methods=method, seeds=seeds, report=report, folds=folds, robust=robust, **more)
     console.print((out / "table.md").read_text(encoding="utf-8"), highlight=False, soft_wrap=True)

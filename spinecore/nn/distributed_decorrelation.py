@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from spinecore import ops
 
@@ -22,7 +23,7 @@ def distributed_covariance_penalty(
     """``spinecore.ops.covariance_penalty`` of the rows of all processes together.
 
     Sums (D,) and (D, D) are reduced; the batch is never gathered, and the processes may hold different
-    numbers of rows.
+    numbers of rows. Each process holds one (D, D), from the forward to the backward pass, and no second.
 
     Args:
         z: (B, D), the rows of this process.
@@ -65,18 +66,20 @@ class _DistributedCovariance(torch.autograd.Function):
         if mask is not None:
             centred = centred.masked_fill(~mask[:, None], 0.0)
         divisor = (count - 1).clamp_min(1).to(z.dtype)
-        covariance = _reduced(centred.T @ centred, group) / divisor
+        # One (D, D) a process and never a second: everything below is in place or a sum.
+        covariance = _reduced(centred.T @ centred, group).div_(divisor)
         deviation = torch.sqrt(covariance.diagonal() + eps)
         hinge = torch.relu(gamma - deviation).mean()
         covariance.fill_diagonal_(0.0)
-        off_diagonal = covariance.square().sum() / width
+        off_diagonal = torch.linalg.vector_norm(covariance).square() / width
         slope = torch.where(deviation < gamma, -0.5 / (deviation * width), 0.0)
         ctx.save_for_backward(centred, covariance, slope, divisor)
         return off_diagonal, hinge
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d_off: Tensor, d_hinge: Tensor) -> tuple[Tensor | None, ...]:
         centred, covariance, slope, divisor = ctx.saved_tensors
-        gradient = covariance * (2 * d_off / covariance.shape[0])
-        gradient.diagonal().copy_(slope * d_hinge)
-        return ((centred @ gradient) * (2 / divisor)).to(ctx.dtype), None, None, None, None
+        gradient = (centred @ covariance) * (2 * d_off / covariance.shape[0])
+        gradient += centred * (slope * d_hinge)
+        return (gradient * (2 / divisor)).to(ctx.dtype), None, None, None, None

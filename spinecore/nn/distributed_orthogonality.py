@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from spinecore import ops
 
@@ -49,29 +50,46 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes. What each makes of it differs when it is `used_apart`: then gradients are summed
-    too.
-    """
+    """Sum over processes; what each makes of it differs, so gradients are summed too."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup, used_apart: bool) -> Tensor:
-        ctx.group, ctx.used_apart = group, used_apart
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
         total = x.clone()
         dist.all_reduce(total, group=group)
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        if ctx.used_apart:
-            grad = grad.clone()
-            dist.all_reduce(grad, group=ctx.group)
-        return grad, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        grad = grad.clone()
+        dist.all_reduce(grad, group=ctx.group)
+        return grad, None
+
+
+class _Product(torch.autograd.Function):
+    """Mean square of a^T b over the rows of all processes, with one (Da, Db) a process and no second."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, group: dist.ProcessGroup) -> Tensor:
+        product = a.t() @ b
+        dist.all_reduce(product, group=group)
+        ctx.save_for_backward(a, b, product)
+        mean: Tensor = torch.linalg.vector_norm(product).square() / product.numel()
+        return mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, b, product = ctx.saved_tensors
+        scale = 2 * grad / product.numel()
+        return (b @ product.t()) * scale, (a @ product) * scale, None
 
 
 def distributed_orthogonality_penalty(a: Tensor, b: Tensor, *, process_group: dist.ProcessGroup) -> Tensor:
     """``spinecore.ops.orthogonality_penalty`` of the rows of all processes together.
 
-    The means (Da + Db,) and the product (Da, Db) are reduced; the batch is never gathered.
+    The means (Da + Db,) and the product (Da, Db) are reduced; the batch is never gathered, and each process
+    holds one (Da, Db) and no second.
 
     Args:
         a: (B, Da), the rows of this process; the processes may hold different numbers.
@@ -88,11 +106,11 @@ def distributed_orthogonality_penalty(a: Tensor, b: Tensor, *, process_group: di
     both = torch.cat((a, b), 1).to(dtype)
     count = both.new_full((1,), len(both))
     dist.all_reduce(count, group=process_group)
-    total: Tensor = _Sum.apply(both.sum(0), process_group, True)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(both.sum(0), process_group)  # type: ignore[no-untyped-call]
     centred = both - total / count.clamp_min(1)
     left, right = centred[:, : a.shape[1]], centred[:, a.shape[1] :]
-    product: Tensor = _Sum.apply(_unit(left).t() @ _unit(right), process_group, False)  # type: ignore[no-untyped-call]
-    return product.square().mean()
+    product: Tensor = _Product.apply(_unit(left), _unit(right), process_group)  # type: ignore[no-untyped-call]
+    return product
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -230,3 +230,13 @@ def test_bench_refuses_an_operator_without_benchmark() -> None:
     done = spinecore("bench", "nonesuch")
     assert done.returncode == 2
     assert "no benchmark of 'nonesuch'" in done.stderr
+    assert "models: scoligait" in done.stderr
+
+
+def test_bench_prints_the_steps_of_a_model_and_the_share_of_its_pooling() -> None:
+    done = spinecore("bench", "scoligait")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split("  ")[0].strip(): line for line in done.stdout.splitlines() if line.strip()}
+    assert lines["knowledge map, 96 frames"].split()[-1] == "20"
+    assert lines["network, map to score"].split()[-1] == "50"
+    assert "% of network" in lines["latent pooling"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import json
 import os
@@ -15,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spinecore.plugins.dsrsd_net.config import ModalityConfig
 from spinecore.plugins.dsrsd_net.data.assistments import load_assistments
 from spinecore.plugins.dsrsd_net.data.digits import load_digits
 from spinecore.plugins.dsrsd_net.data.gait import load_gait
@@ -22,8 +24,9 @@ from spinecore.plugins.dsrsd_net.data.oulad import WORK, load_oulad, still_regis
 from spinecore.plugins.dsrsd_net.data.practice import OWN, PRACTICE, fill_ease, practice_columns
 from spinecore.plugins.dsrsd_net.errors import TableError
 from spinecore.plugins.dsrsd_net.samples import Samples
+from spinecore.plugins.dsrsd_net.study import sets
 from spinecore.plugins.dsrsd_net.study.protocol import Split, check_split
-from spinecore.plugins.dsrsd_net.study.sets import STUDIES
+from spinecore.plugins.dsrsd_net.study.sets import STUDIES, without_items
 
 Rows = list[list[object]]
 COURSES = (("AAA", "2013J"), ("AAA", "2014B"))
@@ -190,6 +193,33 @@ def test_each_step_knows_its_own_day_alone(tmp_path: Path) -> None:
     assert not torch.equal(torch.nan_to_num(before.inputs[2][:, 3]), torch.nan_to_num(after.inputs[2][:, 3]))
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_an_early_step_does_not_know_who_clicks_later(tmp_path: Path, raw: bool) -> None:
+    folder = oulad_files(tmp_path, raw=raw)
+    late, never = "101", "102"
+
+    def only(week: int) -> None:
+        path = folder / f"clicks_to_week_{week}.csv"
+        head, *rows = path.read_text().splitlines()
+        gone = (never, late) if week < 6 else (never,)
+        path.write_text("\n".join([head, *(r for r in rows if r.split(",")[0] not in gone)]) + "\n")
+
+    for week in (2, 4, 6, 8):
+        only(week)
+    if raw:
+        head, *rows = (folder / "studentVle.csv").read_text().splitlines()
+        fields = [r.split(",") for r in rows]
+        rows = [",".join(f) for f in fields if f[2] != never and not (f[2] == late and int(f[4]) <= 28)]
+        (folder / "studentVle.csv").write_text("\n".join([head, *rows]) + "\n")
+    samples = load_oulad(folder)
+    place = {name.split("/")[2]: i for i, name in enumerate(samples.names)}
+    a, b = place[late], place[never]
+    assert samples.present[a, 1] == samples.present[b, 1]
+    x = torch.nan_to_num(samples.inputs[1], nan=-9)
+    assert torch.equal(x[a, :2], x[b, :2])
+    assert not torch.equal(x[a, 2:], x[b, 2:])
+
+
 def test_who_has_left_is_judged_apart_and_not_shown(tmp_path: Path) -> None:
     folder = oulad_files(tmp_path)
     samples = load_oulad(folder)
@@ -297,6 +327,34 @@ def test_assistments_drops_repeated_answers_and_shows_the_previous_answer_only(t
         len(load_assistments(tmp_path / "assist2009_pid", drop_repeats=False, steps=100).steps[0].nonzero())
         > 4
     )
+
+
+def test_the_study_of_answers_takes_the_ease_of_items_from_training_folds(tmp_path: Path) -> None:
+    study = STUDIES["assist2009_pid"](assist_files(tmp_path))
+    assert study.prepare is not None
+    split = study.splits(1)[0]
+    flipped = study.samples.steps.clone()
+    rows = flipped[split.test]
+    flipped[split.test] = torch.where(rows >= 0, 1 - rows, rows)
+    assert not torch.equal(flipped, study.samples.steps)
+    other = dataclasses.replace(study.samples, steps=flipped)
+    a, b = (study.prepare(s, split, 1).inputs[1] for s in (study.samples, other))
+    assert torch.equal(a[split.train], b[split.train])
+    ease = slice(OWN, OWN + 3)
+    assert torch.equal(a[split.test][..., ease], b[split.test][..., ease])
+
+
+def test_items_without_number_have_no_codes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    modality = ModalityConfig("responses", "sequence", 1, (4, 9, 7))
+    x = torch.arange(8.0).view(1, 2, 4)
+    one = torch.ones(1, dtype=torch.long)
+    here = torch.ones(1, 1, dtype=torch.bool)
+    samples = Samples((modality,), (x,), here, here.expand(1, 2), one, one[:, None].expand(1, 2), one, one)
+    assert without_items(samples).modalities == samples.modalities
+    monkeypatch.setattr(sets, "ITEMS", 8)
+    found = without_items(samples)
+    assert found.modalities[0].categories == (4, 7)
+    assert found.inputs[0].tolist() == [[[0, 1, 3], [4, 5, 7]]]
 
 
 def test_assistments_without_problems_or_names_has_two_modalities(tmp_path: Path) -> None:

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from spinecore.plugins.dsrsd_net.alignment import contrastive_loss
+from spinecore.plugins.dsrsd_net.config import DSRSDConfig, ModalityConfig
 from spinecore.plugins.dsrsd_net.example import SMALL, example_inputs
 from spinecore.plugins.dsrsd_net.losses import factor_losses, objective
 from spinecore.plugins.dsrsd_net.network import DSRSDNet
 from spinecore.plugins.dsrsd_net.samples import Samples, group_folds, hide_modalities, split_groups
 from spinecore.plugins.dsrsd_net.synthetic import known_factors
-from spinecore.plugins.dsrsd_net.training import batch_loss
+from spinecore.plugins.dsrsd_net.training import batch_loss, epoch_batches, score
 
 WORKER = Path(__file__).with_name("dsrsd_worker.py")
 
@@ -128,3 +131,74 @@ def test_no_person_is_on_two_sides_of_a_split() -> None:
             assert not set(group[train].tolist()) & set(group[test].tolist())
     classes = [np.bincount(np.unique(group[test].numpy()) % 4, minlength=4) for _, test in folds]
     assert np.ptp(np.array(classes), 0).max() <= 1
+
+
+def test_an_epoch_takes_every_sample_once_and_pads_little() -> None:
+    lengths = torch.randint(1, 101, (1000,), generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(1)
+    first, second = (epoch_batches(lengths, 32, draw) for _ in range(2))
+    for batches in (first, second):
+        assert sorted(int(i) for at in batches for i in at) == list(range(1000))
+        padded = sum(len(at) * int(lengths[at].max()) for at in batches)
+        assert padded < 1.2 * int(lengths.sum())  # a plain shuffle pads to about twice the sum
+        assert np.std([float(lengths[at].float().mean()) for at in batches[:8]]) > 5  # not in order of length
+    assert {tuple(at.tolist()) for at in first}.isdisjoint(tuple(at.tolist()) for at in second)
+    same = epoch_batches(torch.full((50,), 4), 16, torch.Generator().manual_seed(3))
+    assert torch.cat(same).tolist() == torch.randperm(50, generator=torch.Generator().manual_seed(3)).tolist()
+
+
+def test_scores_come_in_the_order_of_the_samples() -> None:
+    torch.manual_seed(0)
+    model, batch = DSRSDNet(SMALL).eval(), example_batch()
+    out = model(batch.present, batch.valid, *batch.inputs)
+    got = score(model, batch, batch=1)
+    np.testing.assert_allclose(got.outcome, out.outcome.double().softmax(-1).detach().numpy(), atol=1e-6)
+    kept = batch.valid.numpy()
+    np.testing.assert_allclose(got.steps[kept], out.steps.sigmoid().detach().numpy()[kept], atol=1e-6)
+    assert not got.steps[1, 3:].any()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.sampled_from(["vector", "sequence", "text", "text by step"]), min_size=1, max_size=6),
+    st.data(),
+)
+def test_any_number_and_kind_of_modalities_trains_with_any_of_them_missing(
+    kinds: list[str], data: st.DataObject
+) -> None:
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    steps = 3 if {"sequence", "text by step"} & set(kinds) else 1
+    modalities, inputs = [], []
+    for m, kind in enumerate(kinds):
+        if kind == "vector":
+            modalities.append(ModalityConfig(f"m{m}", "vector", numeric=2, categories=(3,)))
+            inputs.append(torch.cat((torch.randn(6, 2), torch.randint(0, 3, (6, 1))), -1))
+        elif kind == "sequence":
+            modalities.append(ModalityConfig(f"m{m}", "sequence", numeric=2))
+            inputs.append(torch.randn(6, steps, 2))
+        else:
+            by_step = kind != "text"
+            modalities.append(ModalityConfig(f"m{m}", "text", vocabulary=5, per_step=by_step))
+            inputs.append(torch.randint(0, 5, (6, steps, 4) if by_step else (6, 4)).float())
+    flags = st.lists(st.booleans(), min_size=len(kinds), max_size=len(kinds))
+    present = torch.tensor(data.draw(st.lists(flags, min_size=6, max_size=6)))
+    valid = (
+        torch.arange(steps)
+        < torch.tensor(data.draw(st.lists(st.integers(1, steps), min_size=6, max_size=6)))[:, None]
+    )
+    at = torch.arange(6)
+    batch = Samples(
+        tuple(modalities), tuple(inputs), present, valid, at % 2, torch.where(valid, 1, -1), at, at * 0
+    )
+    model = DSRSDNet(DSRSDConfig(tuple(modalities), width=8, factors=4, next_step=steps > 1, dropout=0.0))
+    loss, _ = batch_loss(model, batch)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+    spoilt = [x.clone() for x in inputs]
+    for m, x in enumerate(spoilt):
+        x[~present[:, m]] = 2.0
+    before = model.eval()(present, valid, *inputs)
+    after = model(present, valid, *spoilt)
+    assert torch.equal(before.outcome, after.outcome)
+    assert torch.equal(before.gates, after.gates)

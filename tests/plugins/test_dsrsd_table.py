@@ -18,6 +18,7 @@ from spinecore.plugins.dsrsd_net.data.table import load_table
 from spinecore.plugins.dsrsd_net.drivers import explain
 from spinecore.plugins.dsrsd_net.errors import TableError
 from spinecore.plugins.dsrsd_net.network import DSRSDNet
+from spinecore.plugins.dsrsd_net.task import sample_task
 from spinecore.registry import model_spec
 from spinecore.weights import load_weights
 
@@ -156,6 +157,16 @@ def test_train_resume_and_predict_by_command(tmp_path: Path) -> None:
     page = (out / "index.html").read_text()
     assert "s5" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_people_who_validate_standardise_no_column(tmp_path: Path) -> None:
+    path = write_table(tmp_path)
+    task = sample_task({"table": path, "modalities": tmp_path / "modalities.yaml"}, config=dict(SMALL))
+    before = task.build().state_dict()
+    for x in task.samples.inputs:
+        x[task.held] = 50 * x[task.held]
+    after = task.build().state_dict()
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), after.values(), strict=True))
 
 
 def test_a_table_may_lack_the_outcome_and_have_new_categories(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def load_oulad(folder: Path, weeks: tuple[int, ...] = (2, 4, 6, 8)) -> Samples:
     rolls = Enrolments(info, keys)
     days = [7 * week for week in weeks]
     work, following = assessment_steps(folder, rolls, days)
-    clicks, clicked = click_steps(folder, rolls.keys, weeks)
+    clicks, told_apart = click_steps(folder, rolls.keys, weeks)
     modules = [course[0] for course in rolls.courses]
     module = _code(modules)[:, None, None].repeat(len(days), 1)
     blocks = [_profile(folder, rolls), *(np.concatenate((x, module), -1) for x in (clicks, work))]
@@ -100,7 +100,7 @@ def load_oulad(folder: Path, weeks: tuple[int, ...] = (2, 4, 6, 8)) -> Samples:
             ModalityConfig("assessments", "sequence", work.shape[2], (size,)),
         ),
         inputs=tuple(torch.from_numpy(b.astype(np.float32)) for b in blocks),
-        present=torch.from_numpy(np.stack((np.ones(rows, bool), clicked, np.ones(rows, bool)), 1)),
+        present=torch.from_numpy(np.stack((np.ones(rows, bool), told_apart, np.ones(rows, bool)), 1)),
         valid=torch.ones(rows, len(days), dtype=torch.bool),
         outcome=torch.tensor([int(r in ("Fail", "Withdrawn")) for r in info["final_result"]]),
         steps=torch.from_numpy(following),

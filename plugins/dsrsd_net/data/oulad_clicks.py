@@ -20,28 +20,31 @@ SUMMARY = ("total_clicks", "avg_daily_clicks", "std_clicks", "active_days", "int
 
 
 def click_steps(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
-    """Logarithms of the summaries, their growth since the step before and ranks in the course (N, T, 15); who
-    clicked.
+    """Logarithms of the summaries, their growth since the step before and ranks in the course (N, T, 15); and
+    whose clicks can be told apart.
+
+    Presence must not depend on later clicks, or an early step would know of them: it is told by the summaries
+    of the first week asked for alone, which every step may know.
     """
     try:
         raw = find(folder, "studentVle.csv")
     except TableError:
-        x, clicked = _summaries(folder, keys, weeks)
+        x, present = _summaries(folder, keys, weeks)
     else:
-        x, clicked = _from_raw(raw, keys, weeks)
+        x, present = _from_raw(raw, keys, weeks), np.ones(len(keys), dtype=bool)
     logs = np.log1p(x)
     growth = np.diff(logs, axis=1, prepend=0.0)
-    return np.concatenate((logs, growth, _ranks(x, keys)), -1), clicked
+    return np.concatenate((logs, growth, _ranks(x, keys)), -1), present
 
 
 def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
     """The official-format summaries are keyed by student: several enrolments would share one row, so they
-    have none.
+    have none. A student who is not in the first file has clicked nothing by then or is not recorded: absent.
     """
     x = np.zeros((len(keys), len(weeks), len(SUMMARY)))
     enrolments = Counter(student for *_, student in keys)
     row_of = {key[2]: i for i, key in enumerate(keys) if enrolments[key[2]] == 1}
-    clicked = np.zeros(len(keys), dtype=bool)
+    present = np.zeros(len(keys), dtype=bool)
     for t, week in enumerate(weeks):
         columns = read_columns(folder, f"clicks_to_week_{week}.csv", ("id_student", *SUMMARY))
         values = np.stack([numbers(columns[c]) for c in SUMMARY], 1)
@@ -49,17 +52,16 @@ def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[M
             at = row_of.get(student)
             if at is not None:
                 x[at, t] = np.nan_to_num(row)
-                clicked[at] = True
-    return x, clicked
+                present[at] |= t == 0
+    return x, present
 
 
-def _from_raw(path: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matrix, NDArray[np.bool_]]:
-    """The same five columns from daily rows; streamed, since the file has ten million."""
+def _from_raw(path: Path, keys: list[Key], weeks: tuple[int, ...]) -> Matrix:
+    """The same five columns from daily rows, 0 without any; streamed, since the file has ten million."""
     row_of = {key: i for i, key in enumerate(keys)}
     x = np.zeros((len(keys), len(weeks), len(SUMMARY)))
     daily: dict[int, dict[int, int]] = {}
     rows_by: Matrix = np.zeros((len(keys), len(weeks)))
-    clicked = np.zeros(len(keys), dtype=bool)
     with open_text(path) as stream:
         reader = csv.DictReader(stream)
         for line, row in enumerate(reader, start=2):
@@ -70,7 +72,6 @@ def _from_raw(path: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matr
                 raise TableError(f"{path}, line {line}: {e}; take the official studentVle file") from e
             if at is None or day > 7 * weeks[-1]:
                 continue
-            clicked[at] = True
             days = daily.setdefault(at, {})
             days[day] = days.get(day, 0) + clicks
             rows_by[at] += [day <= 7 * week for week in weeks]
@@ -80,7 +81,7 @@ def _from_raw(path: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[Matr
             if len(counts):
                 spread = float(counts.std(ddof=1)) if len(counts) > 1 else 0.0
                 x[at, t] = (counts.sum(), counts.sum() / rows_by[at, t], spread, len(counts), rows_by[at, t])
-    return x, clicked
+    return x
 
 
 def _ranks(x: Matrix, keys: list[Key]) -> Matrix:

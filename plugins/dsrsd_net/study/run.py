@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from spinecore.metrics import mean_interval
-
 from ..baselines import METHODS
 from ..errors import TableError
 from ..training import Scores
+from .inspection import inspect, write_inspection
+from .known import VARIANTS, probe_known
 from .methods import ABLATIONS, method_names, run_method
+from .page import cell, shown_figures, summary, write_study_page
 from .protocol import Study, check_split, figures
-from .robustness import robustness, write_robustness
 from .sets import STUDIES
+from .tables import write_rows
 
 Report = Callable[[str], None]
 
@@ -34,9 +35,12 @@ def run_study(
     report: Report | None = None,
     folds: int | None = None,
     robust: bool = False,
+    ablations: bool = False,
+    probes: bool = False,
 ) -> list[dict[str, Any]]:
-    """Judge the methods on a data set and write OUT/results.jsonl and OUT/table.md; what is there is not run
-    again.
+    """Judge the methods on a data set; writes OUT/results.jsonl, table.md and index.html.
+
+    What is in OUT already is not run again.
 
     Args:
         name: of `STUDIES`.
@@ -47,7 +51,10 @@ def run_study(
         report: called with a line after each run.
         folds: only so many of a seed's splits, for a quick look; the table says so.
         robust: also disturb and remove each modality, with the networks among `methods` (default: the model
-            and the fusion baselines) of seed 1, into OUT/robustness.csv and .png.
+            and the fusion baselines) of seed 1, into OUT/robustness.csv and .png; with what their factors
+            look like (factors.csv) and, in a study of transfer, transfer.csv.
+        ablations: also the model without each of its parts.
+        probes: also probe the factors on a set where they are known, into OUT/known_factors.csv.
 
     """
     if name not in STUDIES:
@@ -59,8 +66,9 @@ def run_study(
     record = out / "results.jsonl"
     rows = _read(record)
     done = {(row["method"], row["seed"]) for row in rows}
+    chosen = [*(methods or method_names(study)), *(ABLATIONS if ablations else ())]
     for seed in range(1, seeds + 1):
-        for method in methods or method_names(study):
+        for method in dict.fromkeys(chosen):
             if (method, seed) in done:
                 continue
             begin = time.process_time()
@@ -81,7 +89,10 @@ def run_study(
     (out / "table.md").write_text(table(study, rows), encoding="utf-8")
     if robust:
         networks = [m for m in methods or ("dsrsd_net", *METHODS) if m in ("dsrsd_net", *METHODS, *ABLATIONS)]
-        write_robustness(out, robustness(study, networks, 1))
+        write_inspection(out, inspect(study, networks, 1))
+    if probes:
+        write_rows(out / "known_factors.csv", [row for v in VARIANTS for row in probe_known(v)])
+    write_study_page(out, study.name, study.notes, rows)
     return rows
 
 
@@ -111,23 +122,11 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def table(study: Study, rows: list[dict[str, Any]]) -> str:
     """Markdown: mean and 95 % interval over seeds, a line a method, in the order of the first figure."""
-    shown = [k for k in (rows[0] if rows else {}) if k not in ("method", "seed", "cpu_seconds")]
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    means = {
-        m: {k: mean_interval([row[k] for row in rows if row["method"] == m]) for k in shown} for m in methods
-    }
-    if shown:
-        methods.sort(key=lambda m: -means[m][shown[0]].mean)
+    shown, means = shown_figures(rows), summary(rows)
     lines = [f"# {study.name}", "", *(f"- {note}" for note in study.notes), ""]
     lines += ["| method | seeds | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]
-    for m in methods:
-        cells = [_cell(means[m][k]) for k in shown]
+    for m, estimates in means.items():
+        cells = [cell(estimates[k]) for k in shown]
         count = sum(row["method"] == m for row in rows)
         lines.append(f"| {m} | {count} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    if np.isnan(value.low):
-        return f"{value.mean:.4f}"
-    return f"{value.mean:.4f} ({value.low:.4f} to {value.high:.4f})"

@@ -64,10 +64,10 @@ def torso_length(joints: Array) -> float:
     lengths = lengths[np.isfinite(lengths)]
     length = float(np.median(lengths)) if len(lengths) else float("nan")
     if not length > 0:
+        apart = f" and their distance is {length:g}" if len(lengths) else ""
         raise GaitError(
-            f"shoulders and hips are seen together in {len(lengths)} of {len(joints)} frames and "
-            "their distance "
-            f"is {length:g}; a walk needs the whole trunk in view"
+            f"shoulders and hips are seen together in {len(lengths)} of {len(joints)} frames{apart}; "
+            "a walk needs the whole trunk in view"
         )
     return length
 

@@ -34,7 +34,18 @@ def read_recording(
         GaitError: the file, what is wrong with it, what to do.
 
     """
-    who = subject or path.stem
+    try:
+        return _read(path, subject or path.stem, rate, estimator)
+    except GaitError as error:
+        raise named(path, error) from error
+
+
+def named(path: Path, error: GaitError) -> GaitError:
+    """The error with the file before it, where it does not begin with it."""
+    return error if str(error).startswith(str(path)) else GaitError(f"{path}: {error}")
+
+
+def _read(path: Path, who: str, rate: float | None, estimator: PoseEstimator | None) -> list[Walk]:
     suffix = path.suffix.lower()
     if path.is_dir():
         return [read_openpose_folder(path, who, rate)]

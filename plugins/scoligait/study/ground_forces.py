@@ -21,6 +21,10 @@ POINTS = 100
 """Of 101: the last one, the end of stance, carries no force, and 100 goes into patches."""
 
 
+AFFECTED = (0, 1, 2, 6, 7, 8)
+"""Columns of the map with forces and slopes of the affected foot, which the linear answer takes."""
+
+
 def force_map(curves: Array) -> Array:
     """(N, 6, T) forces, affected foot first, to (N, T, 30): forces, their slopes, affected minus unaffected,
     and the 15 cross-correlations of all pairs, as the kinematic map has them of joints.
@@ -62,6 +66,7 @@ def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
         map_patch=4,
         dropout=0.2,
         map_noise=0.3,
+        modality_dropout=0.0,
     )
     same = {
         "video": np.zeros((1, 1, 1, 1), dtype=np.uint8),

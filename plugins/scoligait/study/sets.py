@@ -18,11 +18,11 @@ from spinecore.metrics import macro_f1
 from ..config import MODALITIES, ScoliGaitConfig
 from ..errors import GaitError
 from ..evaluation import class_figures, clustered_interval
-from ..fitting import FitOptions, by_walk, fit, probabilities
+from ..fitting import FitOptions, by_walk, class_weights, fit, fit_stems, probabilities
 from ..network import ScoliGait
-from ..samples import check_split, subject_folds
+from ..samples import Clips, Index, check_split, subject_folds
 from .gait_text import CLASSES, GaitText
-from .ground_forces import load_forces
+from .ground_forces import AFFECTED, load_forces
 from .protocol import Figures, Study
 
 Array = NDArray[np.float64]
@@ -36,10 +36,18 @@ FORMS: dict[str, dict[str, Any]] = {
     "concat": {"fusion": "concat"},
     "latent, not aligned": {"aligned": False},
 }
+OWN: dict[str, Any] = {"experts": 1.0, "balanced": True}
+"""Every modality also answers for itself, and weighs the same: a weak one should not spoil a strong one."""
 METHODS: dict[str, dict[str, Any]] = {
     **{f"{ALL}, {form}": {"modalities": MODALITIES, **changes} for form, changes in FORMS.items()},
     **{f"{name}, latent": {"modalities": part} for name, part in SUBSETS.items() if len(part) == 2},
     **{name: {"modalities": part} for name, part in SUBSETS.items() if len(part) == 1},
+    **{
+        f"{ALL}, {form}, own answers": {"modalities": MODALITIES, **changes, **OWN}
+        for form, changes in FORMS.items()
+        if changes.get("aligned", True)
+    },
+    "video+text, latent, own answers": {"modalities": ("video", "text"), **OWN},
 }
 TEXT_OPTIONS = FitOptions(epochs=12, batch=32)
 FORCE_OPTIONS = FitOptions(epochs=30, batch=32)
@@ -128,8 +136,12 @@ def forces(folder: Path) -> Study:
                     np.tile(np.eye(config.outcomes)[np.bincount(truth[train]).argmax()], (len(test), 1))
                 )
                 continue
-            model = build(replace(config, modality_dropout=0.0, **FORCE_METHODS[method]), seed)
-            fit(model, clips, train, FORCE_OPTIONS, seed)
+            model = build(replace(config, **FORCE_METHODS.get(method, SMALL)), seed)
+            if method == LINEAR:
+                score.append(_linear(model, clips, train, test))
+                continue
+            decay = SMALL_DECAY if method == BOTH else FORCE_OPTIONS.weight_decay
+            fit(model, clips, train, replace(FORCE_OPTIONS, weight_decay=decay), seed)
             score.append(probabilities(model, clips, test))
         at = np.concatenate([test for _, test in parts])
         p, t = np.concatenate(score), truth[at]
@@ -142,21 +154,41 @@ def forces(folder: Path) -> Study:
 
     return Study(
         "gait_grf: healthy, hip, knee or ankle from ground-reaction forces",
-        (*FORCE_METHODS, "logistic: affected", "majority"),
+        (*FORCE_METHODS, LINEAR, "logistic: affected", "majority"),
         judge,
         notes=(
             f"{len(clips)} trials of {people} subjects, five folds by subject",
             "map branch on 30 columns: forces, slopes, differences of the feet, 15 cross-correlations",
+            "the linear answer takes forces and slopes of the affected foot",
         ),
     )
 
 
+LINEAR = "map, linear answer alone"
+BOTH = "map, latent, small, with the linear answer"
+SMALL: dict[str, Any] = {
+    "width": 32,
+    "depth": 1,
+    "latents": 8,
+    "map_patch": 10,
+    "experts": 1.0,
+    "linear_columns": AFFECTED,
+}
+SMALL_DECAY = 0.3
 FORCE_METHODS: dict[str, dict[str, Any]] = {
     "map, latent": {},
     "map, dictionary": {"fusion": "dictionary"},
     "map, attention": {"fusion": "attention"},
     "map, mean": {"fusion": "concat"},
+    BOTH: SMALL,
 }
+
+
+def _linear(model: ScoliGait, clips: Clips, train: Index, test: Index) -> Array:
+    seen, asked = clips.take(train), clips.take(test)
+    fit_stems(model, seen, class_weights(seen.outcome, model.config.outcomes))
+    found: Array = model.linear(model.map.standard(asked.map), asked.valid).double().softmax(-1).numpy()
+    return found
 
 
 def _logistic(train: Array, truth: NDArray[np.int64], test: Array) -> Array:

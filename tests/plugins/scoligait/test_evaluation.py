@@ -100,9 +100,11 @@ def test_a_study_runs_resumes_and_tables(tmp_path: Path, monkeypatch: pytest.Mon
     assert rows[1]["balanced accuracy"] == 0.25
     lines = (out / "results.jsonl").read_text().splitlines()
     assert [json.loads(line)["method"] for line in lines] == chosen
-    rows = run_study("gait_grf", tmp_path, out, methods=[*chosen, "logistic: affected"], seeds=1, folds=2)
-    assert len(rows) == 3
+    more = [*chosen, "logistic: affected", sets.LINEAR, sets.BOTH]
+    rows = run_study("gait_grf", tmp_path, out, methods=more, seeds=1, folds=2)
+    assert [r["method"] for r in rows] == more
     assert rows[2]["macro F1"] > 0.6  # the classes are far apart
+    assert rows[3]["macro F1"] > 0.6
     text = (out / "table.md").read_text()
     assert "40 trials of 20 subjects" in text
     assert "only 2 of the splits" in text

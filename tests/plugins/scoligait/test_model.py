@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from spinecore.plugins.scoligait import SPEC
 from spinecore.plugins.scoligait.config import FUSIONS, MODALITIES, ScoliGaitConfig
 from spinecore.plugins.scoligait.example import example_inputs
+from spinecore.plugins.scoligait.fitting import batch_loss
 from spinecore.plugins.scoligait.network import ScoliGait
 from spinecore.plugins.scoligait.pictures import skeleton_maps
 from spinecore.plugins.scoligait.pose import mirrored
-from spinecore.plugins.scoligait.samples import clip_arrays
+from spinecore.plugins.scoligait.samples import Clips, clip_arrays
 from spinecore.plugins.scoligait.simulator import Camera, Walker, simulate
 from spinecore.testing import check_plugin
 
@@ -55,6 +57,82 @@ def test_an_absent_modality_has_no_effect(fusion: str) -> None:
     torch.testing.assert_close(net(present, *inputs[1:]).logits, before)
     present[0, 1] = True
     assert not torch.allclose(net(present, *inputs[1:]).logits[0], before[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("part", [MODALITIES, ("video", "text"), ("map",)])
+def test_every_modality_answers_for_itself(fusion: str, part: tuple[str, ...]) -> None:
+    """With `experts` the answer is the mean of the logarithms of the answers there are, whoever is absent."""
+    net, inputs = model(fusion=fusion, modalities=part, experts=1.0, balanced=True)
+    valid, chosen = inputs[1], [x for m, x in zip(MODALITIES, inputs[2:], strict=True) if m in part]
+    present = torch.ones(2, len(part), dtype=torch.bool)
+    present[1, 1:] = False
+    out, every = net.answer(present, valid, net.named(chosen))
+    torch.testing.assert_close(net(present, valid, *chosen).logits, out.logits)
+    answers = torch.stack(every, 1).log_softmax(-1)
+    torch.testing.assert_close(out.logits[0], answers[0].mean(0))
+    torch.testing.assert_close(out.logits[1], answers[1, :2].mean(0))  # the fused answer and the first's own
+    alone = net(present[1:, :], valid[1:], *(x[1:] for x in chosen)).logits
+    torch.testing.assert_close(alone, out.logits[1:])
+    with torch.no_grad():
+        net.gates[0] = -30.0  # the fused answer has no weight left
+    found = net(present, valid, *chosen).logits
+    torch.testing.assert_close(found[0], answers[0, 1:].mean(0))
+
+
+@pytest.mark.parametrize("fusion", ["dictionary", "attention"])
+def test_balanced_means_weigh_modalities_alike(fusion: str) -> None:
+    """An absent modality has no effect, and repeating every token of one changes nothing."""
+    net, inputs = model(fusion=fusion, balanced=True)
+    present = torch.tensor([[True, False, True], [False, True, False]])
+    before = net(present, *inputs[1:]).logits
+    inputs[3][0] = torch.rand_like(inputs[3][0])
+    inputs[2][1] = 100.0
+    torch.testing.assert_close(net(present, *inputs[1:]).logits, before)
+    if fusion == "dictionary":  # with attention between the tokens, copies take part of the attention
+        with torch.no_grad():
+            tokens, keeps = net.tokens(inputs[1], net.named(inputs[2:]))
+            twice = [torch.cat([t, t], 1) if i == 0 else t for i, t in enumerate(tokens)]
+            both = [torch.cat([k, k], 1) if i == 0 else k for i, k in enumerate(keeps)]
+            torch.testing.assert_close(net.fusion(twice, both), net.fusion(tokens, keeps))
+
+
+def test_the_loss_trains_hidden_modalities_too() -> None:
+    """Each answer is trained on every sample that has the modality, whether hidden from the fusion or not."""
+    config, inputs = example_inputs()
+    config = replace(config, experts=1.0, modality_dropout=1.0)
+    torch.manual_seed(0)
+    net = ScoliGait(config)
+    video = (255 * inputs[3]).byte()
+    clips = Clips(
+        inputs[2],
+        video,
+        inputs[4][:, None],
+        inputs[1],
+        inputs[0],
+        torch.tensor([0, 1]),
+        torch.tensor([0.0, float("nan")]),
+        torch.arange(2),
+        torch.arange(2),
+    )
+    weights = torch.tensor([1.0, 3.0])
+    loss, parts = batch_loss(net.eval(), clips, weights, torch.Generator().manual_seed(0))
+    loss.backward()
+    with torch.no_grad():
+        _, every = net.answer(inputs[0], inputs[1], net.named([inputs[2], video, inputs[4]]))
+        own = [
+            F.cross_entropy(e, clips.outcome, weights, label_smoothing=0.05, reduction="none") for e in every
+        ]
+    total = sum(float(e.sum()) for e in own[:3]) + float(own[3][0])  # the second has no text
+    assert parts["own"] == pytest.approx(total / (3 * 4.0 + 1.0), rel=1e-5)
+    assert all(float(e.weight.grad.abs().max()) > 0 for e in net.experts)
+
+
+def test_bytes_are_pictures() -> None:
+    net, inputs = model()
+    video = (255 * inputs[3]).byte()
+    expected = net(*inputs[:3], video.float() / 255, inputs[4]).logits
+    torch.testing.assert_close(net(*inputs[:3], video, inputs[4]).logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_frames_past_the_end_have_no_effect() -> None:

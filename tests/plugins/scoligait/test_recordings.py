@@ -16,15 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from spinecore.plugins.scoligait.config import ScoliGaitConfig
 from spinecore.plugins.scoligait.cycle import steps
 from spinecore.plugins.scoligait.errors import GaitError
 from spinecore.plugins.scoligait.joints import INDEX, JOINTS
+from spinecore.plugins.scoligait.network import ScoliGait
 from spinecore.plugins.scoligait.pose import Walk
-from spinecore.plugins.scoligait.readers import find_recordings, read_recording
+from spinecore.plugins.scoligait.reader import GaitReader
+from spinecore.plugins.scoligait.readers import Recording, find_recordings, read_recording
 from spinecore.plugins.scoligait.readers.estimators import MEDIAPIPE_33, OPENPOSE_25
 from spinecore.plugins.scoligait.readers.video import OnnxPose
 from spinecore.plugins.scoligait.recordings import write_poses
 from spinecore.plugins.scoligait.simulator import Camera, Walker, body, simulate
+from spinecore.plugins.scoligait.text.findings import MEASURES, Reference
 
 Array = NDArray[np.float64]
 STILL = Camera(noise=0.0, dropout=0.0)
@@ -206,12 +210,12 @@ def test_bvh_by_hand(tmp_path: Path) -> None:
     np.testing.assert_allclose(ankle[99], [10, 90, 82], atol=1e-9)
 
 
-def constant_pose(path: Path, points: Array) -> None:
-    """An ONNX model in the form of MoveNet that always answers `points` (17, 3): y, x, confidence."""
+def constant_model(path: Path, shape: list[int], answer: Array) -> None:
+    """An ONNX model with a picture of `shape` as input that always answers `answer`."""
     helper = onnx.helper
-    value = onnx.numpy_helper.from_array(points[None, None].astype(np.float32), "points")
+    value = onnx.numpy_helper.from_array(answer.astype(np.float32), "points")
     nodes = [
-        helper.make_node("ReduceSum", ["picture"], ["sum"], keepdims=1),
+        helper.make_node("ReduceSum", ["picture"], ["sum"], keepdims=0),
         helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
         helper.make_node("Add", ["points", "nothing"], ["pose"]),
     ]
@@ -219,12 +223,40 @@ def constant_pose(path: Path, points: Array) -> None:
     graph = helper.make_graph(
         nodes,
         "pose",
-        [helper.make_tensor_value_info("picture", kind, [1, 64, 64, 3])],
-        [helper.make_tensor_value_info("pose", kind, [1, 1, 17, 3])],
-        [value, onnx.numpy_helper.from_array(np.zeros((1, 1, 1, 1), np.float32), "zero")],
+        [helper.make_tensor_value_info("picture", kind, shape)],
+        [helper.make_tensor_value_info("pose", kind, list(answer.shape))],
+        [value, onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(path))
+
+
+def test_every_layout_of_pose_models(tmp_path: Path) -> None:
+    """The same joints as heat maps, as YOLO-pose and end to end; of several people the surest."""
+    draw = np.random.default_rng(5)
+    cells = np.stack([draw.integers(0, 12, 17), draw.integers(0, 16, 17)], 1)  # x, y in maps of 16 x 12
+    maps = np.zeros((1, 17, 16, 12))
+    maps[0, np.arange(17), cells[:, 1], cells[:, 0]] = 0.8
+    joints = np.column_stack([4 * (cells + 0.5), np.full(17, 0.8)])  # in the input's pixels, 64 x 48
+    people = np.zeros((1, 3, 57))
+    people[0, :, 4] = 0.3, 0.9, 0.5
+    people[0, 1, 6:] = joints.ravel()
+    wide = np.delete(people, 5, axis=2).transpose(0, 2, 1)  # (1, 56, 3): no class
+    picture = np.zeros((128, 96, 3), dtype=np.uint8)  # twice the input: no border
+    for name, answer in {"maps": maps, "yolo": wide, "end_to_end": people}.items():
+        constant_model(tmp_path / f"{name}.onnx", [1, 3, 64, 48], answer)
+        found = OnnxPose(tmp_path / f"{name}.onnx")(picture)
+        np.testing.assert_allclose(found[:, :2], 2 * joints[:, :2], atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(found[:, 2], 0.8, atol=1e-5, err_msg=name)
+    people[0, :, 4] = 0.1  # nobody is sure enough
+    constant_model(tmp_path / "nobody.onnx", [1, 3, 64, 48], people)
+    assert not OnnxPose(tmp_path / "nobody.onnx")(picture)[:, 2].any()
+    constant_model(tmp_path / "labels.onnx", [1, 3, 64, 48], np.zeros((1, 1000)))
+    with pytest.raises(GaitError, match=r"labels\.onnx: output of shape \(1, 1000\) is unknown"):
+        OnnxPose(tmp_path / "labels.onnx")(picture)
+    constant_model(tmp_path / "flat.onnx", [1, 64], np.zeros((1, 17, 3)))
+    with pytest.raises(GaitError, match=r"flat\.onnx: input has shape \[1, 64\]"):
+        OnnxPose(tmp_path / "flat.onnx")
 
 
 def test_video_through_an_onnx_model(tmp_path: Path) -> None:
@@ -239,7 +271,7 @@ def test_video_through_an_onnx_model(tmp_path: Path) -> None:
     with pytest.raises(GaitError, match=r"walk\.mp4.*--pose-model \(none is shipped\)"):
         read_recording(path)
     answer = np.stack([np.linspace(0.2, 0.8, 17), np.linspace(0.4, 0.6, 17), np.full(17, 0.9)], 1)
-    constant_pose(tmp_path / "pose.onnx", answer)
+    constant_model(tmp_path / "pose.onnx", [1, 64, 64, 3], answer[None, None])  # MoveNet's form
     walk = only(path, estimator=OnnxPose(tmp_path / "pose.onnx"))
     assert (len(walk.joints), walk.rate) == (12, 25)
     # 128 x 96 lies in 64 x 64 at half size, 8 pixels from the top.
@@ -282,6 +314,42 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, name: str) -> None:
     with pytest.raises(GaitError, match=words) as caught:
         read_recording(tmp_path / name)
     assert name in str(caught.value)
+
+
+def untrained() -> tuple[ScoliGait, dict[str, Any]]:
+    """A model and a card; the poses are refused before either matters."""
+    reference = Reference(*(np.full(len(MEASURES), v) for v in (0.0, 1.0)), 1)
+    return ScoliGait(ScoliGaitConfig()), {"reference": reference.as_dict()}
+
+
+@pytest.mark.parametrize(
+    ("points", "rate", "words"),
+    [
+        (pixels(1), 30, r"0\.03 s long; a walk needs at least 1\.07 s"),
+        (np.full((96, 17, 2), np.nan), 30, r"seen together in 0 of 96 frames; a walk needs the whole trunk"),
+        (np.zeros((96, 17, 2)), 30, r"96 of 96 frames and their distance is 0"),
+        (np.zeros((96, 21, 2)), 30, r"shape \(96, 21, 2\); \(T, 17, 2 or 3\) is needed"),
+        (pixels(), -3, r"the frame rate is -3\.0; give --rate"),
+    ],
+)
+def test_bad_poses_name_file_value_and_remedy(tmp_path: Path, points: Array, rate: float, words: str) -> None:
+    path = tmp_path / "some walk.npz"
+    np.savez(path, joints=points, rate=rate)
+    reader = GaitReader(*untrained())
+    with pytest.raises(GaitError, match=words) as caught:
+        reader.screen(Recording(path, "some walk.npz", "anna"), tmp_path, "plot")
+    assert str(caught.value).startswith(str(path))
+
+
+def test_infinite_joints_are_missing(tmp_path: Path) -> None:
+    points = pixels()
+    points[4, 9] = np.inf
+    np.savez(tmp_path / "walk.npz", joints=points, rate=30)
+    walk = only(tmp_path / "walk.npz")
+    assert np.isnan(walk.joints[4, 9]).all()
+    assert walk.confidence[4, 9] == 0
+    assert walk.flags == ("1 joint positions are infinite: taken as missing",)
+    assert np.isfinite(walk.joints).sum() == points.size - 2
 
 
 @settings(deadline=None, max_examples=60)

@@ -166,11 +166,13 @@ def test_the_page_renders_without_overflow(run: Path) -> None:
         pytest.skip("no chromium on this machine")
     probe = (
         "<script>onload=()=>document.title=[document.documentElement.scrollWidth,innerWidth,"
-        "[...document.images].filter(i=>i.complete&&!i.naturalWidth).length].join()</script>"
+        "[...document.images].filter(i=>i.complete&&!i.naturalWidth).length,"
+        "[...document.querySelectorAll('table')].filter(t=>t.offsetWidth>t.parentElement.clientWidth+1).length"
+        "].join()</script>"
     )
     page = (run / "out" / "index.html").read_text(encoding="utf-8").replace("</body>", probe + "</body>")
     (run / "out" / "probe.html").write_text(page, encoding="utf-8")
-    for width in (500, 1280):
+    for width in (500, 1000, 1280):
         dom = subprocess.run(
             [
                 chromium,
@@ -187,6 +189,7 @@ def test_the_page_renders_without_overflow(run: Path) -> None:
             timeout=120,
             check=True,
         ).stdout
-        whole, window, broken = map(int, dom.split("<title>")[1].split("</title>")[0].split(","))
+        whole, window, broken, wide = map(int, dom.split("<title>")[1].split("</title>")[0].split(","))
         assert whole <= window
         assert broken == 0
+        assert wide == 0

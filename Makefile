@@ -2,6 +2,7 @@
 # make test   everything CI runs: lint, types, import rules, tests
 # make test-gpu-less   the GPU kernels at length, proven on the CPU: emulation, sanitizers, PTX, Triton
 # make bench  every operator against its peers and the machine's limits
+# make test DEVICE=cuda, make bench DEVICE=cuda   the GPU kernels on a GPU; an error where there is none
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA libraries.
@@ -11,6 +12,7 @@ VENV ?= .venv
 JOBS ?= 2
 # Any GPU from sm_80 on compiles this at first use; wheels and `pip install .` hold machine code for all of them.
 CUDA_ARCHITECTURES ?= 80-virtual
+DEVICE ?= cpu
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
@@ -19,18 +21,28 @@ NATIVE_TESTS := $(shell find tests/native tests/emulation -name '*.cpp' -o -name
 PACKAGES := $(shell find spinecore kernels plugins -name '__init__.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(PACKAGES)
 
-.PHONY: demo test test-gpu-less lint bench bench-scaling format clean
+.PHONY: demo test test-gpu-less lint bench bench-scaling format clean gpu-here
 
 demo: $(STAMP)
 	$(BIN)/spinecore demo -o demo-out
 	@echo "report: $(CURDIR)/demo-out/index.html"
 
+# The tests of tests/gpu on every GPU, under compute-sanitizer too where it is found.
+ifeq ($(DEVICE),cuda)
+test: gpu-here $(STAMP)
+	$(BIN)/python -m pytest tests/gpu --device cuda
+else
 test: lint
 	$(PYTEST) -m "not gpu_less"
+endif
+
+gpu-here:
+	@nvidia-smi -L 2>/dev/null | grep -q GPU || \
+	  { echo "DEVICE=cuda: nvidia-smi finds no GPU here. make test and make test-gpu-less need none." >&2; exit 1; }
 
 # nvcc and triton (the extra of that name) are used where they are found.
 test-gpu-less: $(STAMP)
-	$(PYTEST) tests/emulation
+	$(PYTEST) tests/emulation tests/gpu
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -40,8 +52,14 @@ lint: $(STAMP)
 	$(BIN)/clang-format --dry-run -Werror $(CSRC) $(NATIVE_TESTS)
 
 # ONLY=scse_gate,conv3x3 measures some; QUICK=1 shows the rough picture; RESUME=1 keeps what today's file has.
+# DEVICE=cuda measures on the GPU, beside what benchmarks/NOTES.md predicts.
+ifeq ($(DEVICE),cuda)
+bench: gpu-here $(STAMP)
+	$(BIN)/python benchmarks/run_gpu.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+else
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+endif
 
 # How the time grows with every size, beside the model of the cost.
 bench-scaling: $(STAMP)

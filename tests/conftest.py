@@ -21,6 +21,7 @@ ALLOWED_SKIPS = [
     r"no CUDA device",
     r"triton is not installed",
     r"no nvcc",
+    r"no compute-sanitizer",
     r"this machine does not run (avx2|avx512)",
     r"only on (Linux|x86-64)",
 ]
@@ -36,6 +37,35 @@ _compiled = tempfile.TemporaryDirectory(prefix="spinecore-inductor-")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
 
 _forbidden: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where tests/gpu runs: on every GPU, or on the CPU, which stands in for one",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--device") == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise pytest.UsageError(
+                "--device cuda: torch finds no CUDA device here; `spinecore doctor` says why. "
+                "`make test` and `make test-gpu-less` need none."
+            )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cuda":
+        return
+    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if needs_gpu:
+        config.hook.pytest_deselected(items=needs_gpu)
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

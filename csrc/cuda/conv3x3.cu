@@ -19,8 +19,19 @@ bool aligned(const void* data, int columns, Element element) {
   return columns % 4 == 0 && reinterpret_cast<uintptr_t>(data) % (element == Element::float32 ? 16 : 8) == 0;
 }
 
+// Whether eight halves of a row may be copied at once.
+bool in_eights(const void* data, int columns) {
+  return columns % 8 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+}
+
 Patches patches_of(const Conv3x3Plan& p, const void* x) {
-  return {x, p.batch * p.height * p.width, 9 * p.in, p.height, p.width, p.in, aligned(x, p.in, p.element)};
+  return {x,
+          p.batch * p.height * p.width,
+          9 * p.in,
+          divisor_of(p.height),
+          divisor_of(p.width),
+          divisor_of(p.in),
+          aligned(x, p.in, p.element)};
 }
 
 Factor rows_of(const Conv3x3Plan& p, const void* data, int rows, int columns) {
@@ -53,15 +64,16 @@ Status conv3x3_forward(const Conv3x3Plan& plan, const Conv3x3Pointers& p, void* 
        {p.addend, p.before, p.after, static_cast<const void*>(p.raw), static_cast<const void*>(p.y)}) {
     vectors = vectors && aligned(image, plan.out, plan.element);
   }
+  const bool eights = in_eights(p.x, plan.in) && in_eights(p.w, plan.in);
   const auto config = launch_configuration(plan.forward.tiles, product_threads, stream);
   const cudaError_t error = for_element(plan.element, [&](auto element) {
     using T = decltype(element);
     if constexpr (sizeof(T) == 4) {
       if (!plan.tf32) {
-        return cudaLaunchKernelEx(&config, &convolve<T, false>, patches, weights, plan, p, vectors);
+        return cudaLaunchKernelEx(&config, &convolve<T, false>, patches, weights, plan, p, vectors, eights);
       }
     }
-    return cudaLaunchKernelEx(&config, &convolve<T, true>, patches, weights, plan, p, vectors);
+    return cudaLaunchKernelEx(&config, &convolve<T, true>, patches, weights, plan, p, vectors, eights);
   });
   return launch_status(error, "the convolution", problem("conv3x3_forward", plan));
 }
@@ -80,16 +92,17 @@ Status conv3x3_weights(const Conv3x3Plan& plan, const void* x, const void* dy, f
   if (error == cudaSuccess) {
     what = "the gradient of the weights";
     const bool vectors = aligned(dw, product.n, Element::float32);
+    const bool eights = in_eights(dy, plan.out) && in_eights(x, plan.in);
     const auto config = launch_configuration(int64_t{product.tiles} * product.splits, product_threads, stream);
     error = for_element(plan.element, [&](auto element) {
       using T = decltype(element);
       if constexpr (sizeof(T) == 4) {
         if (!plan.tf32) {
           return cudaLaunchKernelEx(&config, &differentiate_weights<T, false>, gradient, patches, plan, dw, vectors,
-                                    workspace);
+                                    eights, workspace);
         }
       }
-      return cudaLaunchKernelEx(&config, &differentiate_weights<T, true>, gradient, patches, plan, dw, vectors,
+      return cudaLaunchKernelEx(&config, &differentiate_weights<T, true>, gradient, patches, plan, dw, vectors, eights,
                                 workspace);
     });
   }

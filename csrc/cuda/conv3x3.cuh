@@ -1,17 +1,57 @@
 // Convolution as a product of patches with weights: the patches are never stored, a factor reads them from the image.
 #pragma once
 
+#include "divisor.cuh"
+#include "half_product.cuh"
 #include "product.cuh"
 #include "spinecore/cuda/conv3x3.h"
 
 namespace spinecore::cuda {
 
+// Blocks of a multiprocessor that the registers must allow; on sm_75 a fourth would spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+inline constexpr int convolution_blocks = 3;
+#else
+inline constexpr int convolution_blocks = 4;
+#endif
+
 // Rows are the pixels of all samples, columns (tap, channel); taps row by row. Channels-last.
 struct Patches {
   const void* image;
   int rows, columns;  // as of every factor
-  int height, width, channels;
+  Divisor height, width, channels;
   bool vectors;  // channels are a multiple of four, and four may be read at once
+};
+
+// A value that the compiler knows nothing about: what follows from the columns of single elements is the same in every
+// step, and spills if it is kept.
+__device__ __forceinline__ int found_anew(int value) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
+// The pixel of a row, and what its taps see.
+template <class T>
+struct Pixel {
+  const Patches& p;
+  int row, x, y;
+
+  __device__ __forceinline__ Pixel(const Patches& patches, int pixel) : p(patches), row(pixel) {
+    const int line = quotient(pixel, p.width);
+    x = remainder_of(pixel, line, p.width);
+    y = remainder_of(line, quotient(line, p.height), p.height);
+  }
+
+  // One channel of one tap, by the column of the patches; null outside of the image.
+  __device__ __forceinline__ const T* at(int column) const {
+    const int tap = quotient(column, p.channels), channel = remainder_of(column, tap, p.channels);
+    const int down = tap / 3 - 1, across = tap % 3 - 1;
+    if (y + down < 0 || y + down >= p.height.value || x + across < 0 || x + across >= p.width.value) return nullptr;
+    const int64_t neighbour = int64_t{row} + down * p.width.value + across;
+    return static_cast<const T*>(p.image) + neighbour * p.channels.value + channel;
+  }
 };
 
 template <class T>
@@ -19,24 +59,52 @@ __device__ __forceinline__ void load_four(const Patches& p, int row, int column,
 #pragma unroll
   for (int e = 0; e < 4; ++e) values[e] = 0.0f;
   if (row >= p.rows || column >= p.columns) return;
-  const int x = row % p.width, y = row / p.width % p.height;
-  const T* image = static_cast<const T*>(p.image) + static_cast<int64_t>(row) * p.channels;
-  const auto offset_of = [&](int tap) { return tap / 3 * p.width - p.width + tap % 3 - 1; };
-  const auto inside = [&](int tap) {
-    const int down = y + tap / 3 - 1, across = x + tap % 3 - 1;
-    return down >= 0 && down < p.height && across >= 0 && across < p.width;
-  };
+  const Pixel<T> pixel(p, row);
   if (p.vectors) {
-    const int tap = column / p.channels, channel = column % p.channels;
-    if (inside(tap)) read_four(image + static_cast<int64_t>(offset_of(tap)) * p.channels + channel, values);
+    const T* from = pixel.at(column);
+    if (from != nullptr) read_four(from, values);
   } else {
+    column = found_anew(column);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int tap = (column + e) / p.channels, channel = (column + e) % p.channels;
-      if (column + e < p.columns && inside(tap)) {
-        values[e] = to_float(image[static_cast<int64_t>(offset_of(tap)) * p.channels + channel]);
-      }
+      const T* from = column + e < p.columns ? pixel.at(column + e) : nullptr;
+      if (from != nullptr) values[e] = to_float(*from);
     }
+  }
+}
+
+template <class T>
+__device__ __forceinline__ const T* eight_at(const Patches& p, int row, int column) {
+  return row < p.rows && column < p.columns ? Pixel<T>(p, row).at(column) : nullptr;
+}
+template <class T>
+__device__ __forceinline__ void gather_eight(const Patches& p, int row, int column, T (&out)[8]) {
+  const Pixel<T> pixel(p, row);
+  column = found_anew(column);
+#pragma unroll
+  for (int e = 0; e < 8; ++e) {
+    const T* from = row < p.rows && column + e < p.columns ? pixel.at(column + e) : nullptr;
+    if (from != nullptr) {
+      out[e] = *from;
+    } else {
+      from_float(0.0f, out[e]);
+    }
+  }
+}
+
+// The product of two factors of T: halves as they are where the GPU multiplies them, else as floats, in tf32 with
+// `tensor`. The sums are those of the thread's own 8 x 4 elements.
+template <class T, bool left_along, bool right_along, bool tensor, class Left, class Right>
+__device__ __forceinline__ void multiply_images(const Left& left, const Right& right, int row, int column, int depth,
+                                                int end, bool eights, float (&sums)[8][4]) {
+  if constexpr (sizeof(T) == 2 && has_half_products<T>) {
+    __shared__ HalfBuffers buffers;
+    multiply_halves<T, left_along, right_along>(left, right, row, column, depth, end, eights, buffers, sums);
+    arrange(buffers, sums);
+  } else {
+    __shared__ ProductBuffers buffers;
+    multiply_tile<T, left_along, T, right_along, tensor>(left, right, row, column, depth, end, buffers, sums);
+    if constexpr (tensor && has_tf32) arrange(buffers, sums);
   }
 }
 
@@ -58,17 +126,15 @@ __device__ __forceinline__ void read_pixel(const void* image, int channels, bool
   }
 }
 
-// vectors: four channels of every image that is read or written here may be at once.
+// vectors: four channels of every image that is read or written here may be at once; eights: eight of the factors.
 template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, 3)
-    convolve(Patches patches, Factor weights, Conv3x3Plan plan, Conv3x3Pointers p, bool vectors) {
-  __shared__ ProductBuffers buffers;
+__global__ void __launch_bounds__(product_threads, convolution_blocks)
+    convolve(Patches patches, Factor weights, Conv3x3Plan plan, Conv3x3Pointers p, bool vectors, bool eights) {
   const int2 place = place_of(plan.forward, static_cast<int>(blockIdx.x));
   const int first = place.x * product_tile, column = place.y * product_tile + own_column();
   float sums[8][4] = {};
-  multiply_tile<T, false, T, false, tensor>(patches, weights, first, place.y * product_tile, 0, patches.columns,
-                                            buffers, sums);
-  if constexpr (tensor && has_tf32) arrange(buffers, sums);
+  multiply_images<T, false, false, tensor>(patches, weights, first, place.y * product_tile, 0, patches.columns, eights,
+                                           sums);
   if (column >= plan.out) return;
   float scale[4], shift[4];
 #pragma unroll
@@ -101,17 +167,16 @@ __global__ void __launch_bounds__(product_threads, 3)
 
 // dw = dy^T patches, split over the pixels.
 template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, 3)
-    differentiate_weights(Factor dy, Patches patches, Conv3x3Plan plan, float* dw, bool vectors, float* workspace) {
-  __shared__ ProductBuffers buffers;
+__global__ void __launch_bounds__(product_threads, convolution_blocks)
+    differentiate_weights(Factor dy, Patches patches, Conv3x3Plan plan, float* dw, bool vectors, bool eights,
+                          float* workspace) {
   const ProductPlan& product = plan.weights;
   const int tile = static_cast<int>(blockIdx.x) / product.splits, split = static_cast<int>(blockIdx.x) % product.splits;
   const int2 place = place_of(product, tile);
   const int row = place.x * product_tile, column = place.y * product_tile, depth = split * product.split_depth;
   float sums[8][4] = {};
-  multiply_tile<T, true, T, true, tensor>(dy, patches, row, column, depth, min(depth + product.split_depth, product.k),
-                                          buffers, sums);
-  if constexpr (tensor && has_tf32) arrange(buffers, sums);
+  multiply_images<T, true, true, tensor>(dy, patches, row, column, depth, min(depth + product.split_depth, product.k),
+                                         eights, sums);
   if (!add_splits(product, workspace, 1, 0, tile, split, sums)) return;
   if (column + own_column() >= product.n) return;
 #pragma unroll

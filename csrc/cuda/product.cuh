@@ -101,9 +101,11 @@ __device__ __forceinline__ void multiply_step_tf32(const StagedTile& left, const
   }
 }
 
-// Hands the sums of tensor cores to the threads that multiply_step would have given them to.
-__device__ __forceinline__ void arrange(ProductBuffers& buffers, float (&sums)[8][4]) {
-  static_assert(sizeof(ProductBuffers) >= sizeof(float) * product_tile * product_pitch);
+// Hands the sums of tensor cores to the threads that multiply_step would have given them to; the buffers are those of
+// the product.
+template <class Buffers>
+__device__ __forceinline__ void arrange(Buffers& buffers, float (&sums)[8][4]) {
+  static_assert(sizeof(Buffers) >= sizeof(float) * product_tile * product_pitch);
   auto* tile = reinterpret_cast<float (*)[product_pitch]>(&buffers);
   const int warp = static_cast<int>(threadIdx.x) / 32, row = warp / 2 * 32 + static_cast<int>(threadIdx.x) % 32 / 4;
   const int column = warp % 2 * 32 + static_cast<int>(threadIdx.x) % 4 * 2;

@@ -1,4 +1,6 @@
-"""What a compiled kernel takes of a multiprocessor: registers, spills, shared memory, occupancy."""
+"""What a compiled kernel takes of a multiprocessor: registers, spills, shared memory, occupancy; and which
+tensor-core instructions and asynchronous copies it has.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ _REPORT = re.compile(
     r".*?Used (\d+) registers[^\n]*",
     re.DOTALL,
 )
+_BODY = re.compile(r"^\.(?:visible )?\.?entry (\S+)\(.*?^}", re.DOTALL | re.MULTILINE)
+_MMA = re.compile(r"mma\.sync\.aligned\.(m16n8k\d+)\.row\.col\.f32\.(?:b?f16|tf32)\.(b?f16|tf32)")
 
 
 @cache
@@ -40,16 +44,25 @@ def cuda_resources(
     assert compiler, "nvcc is needed"
     source = sources.ROOT / f"csrc/cuda/{operator}.cu"
     command = f"{compiler} -std=c++17 -arch=sm_{architecture} -cubin -Xptxas=-v -I{sources.ROOT}/csrc/include"
-    make = ["/bin/sh", "-c", f"{command} {source} -o {{}}.cubin 2> {{}} && rm {{}}.cubin"]
-    report = sources.cached(f"{operator}_{architecture}.txt", [source.read_bytes(), sources.headers()], make)
+    command += f" --keep --keep-dir {{}}.kept {source} -o {{}}.cubin 2> {{}}"
+    ptx_too = "cat {}.kept/*.ptx >> {} && rm -r {}.kept {}.cubin"
+    make = ["/bin/sh", "-c", f"mkdir {{}}.kept && {command} && {ptx_too}"]
+    key = [source.read_bytes(), sources.headers()]
+    report = sources.cached(f"{operator}_{architecture}.txt", key, make).read_text()
+    bodies = {match[1]: match[0] for match in _BODY.finditer(report)}
     kernels = {}
-    for match in _REPORT.finditer(report.read_text()):
+    for match in _REPORT.finditer(report):
         shared = re.search(r"(\d+) bytes smem", match[0])
         kernels[short_name(match[1])] = {
             "registers": int(match[4]),
             "spills": int(match[2]) + int(match[3]),
             "shared": int(shared[1]) if shared else 0,
         }
+        products = {".".join(found) for found in _MMA.findall(bodies[match[1]])}
+        if products:
+            kernels[short_name(match[1])]["tensor cores"] = ", ".join(sorted(products))
+        if "cp.async.cg" in bodies[match[1]]:
+            kernels[short_name(match[1])]["asynchronous copies"] = True
     for name, found in kernels.items():
         block = other_threads.get(name.split("<")[0], threads)
         found["occupancy"] = occupancies(architecture, block, {name: found})[0]

@@ -25,9 +25,9 @@ class Compiled(NamedTuple):
     warps: int
 
 
-def compiled(
+def built(
     kernel: Any, arguments: dict[str, Any], constants: dict[str, Any], warps: int, architecture: int
-) -> Compiled:
+) -> Any:
     """As a launch with these arguments on a GPU of that architecture would compile it: integers of 1 become
     constants, what 16 divides is known to be.
     """
@@ -44,8 +44,15 @@ def compiled(
             attributes[(index,)] = [["tt.divisibility", 16]]
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=kernel, signature=signature, constexprs=places, attrs=attributes)
-    built = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps})
-    return Compiled(built.metadata.name, built.asm["ptx"], built.metadata.shared, warps)
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps})
+
+
+def compiled(
+    kernel: Any, arguments: dict[str, Any], constants: dict[str, Any], warps: int, architecture: int
+) -> Compiled:
+    """Its name, PTX and shared memory."""
+    made = built(kernel, arguments, constants, warps, architecture)
+    return Compiled(made.metadata.name, made.asm["ptx"], made.metadata.shared, warps)
 
 
 @cache
@@ -69,7 +76,7 @@ def launch(
     kernel: Any, grid: tuple[int, ...], arguments: dict[str, Any], constants: dict[str, Any], warps: int
 ) -> None:
     """In the place of `spinecore.kernels._launch.launch`: the PTX for sm_80, on tensors of the CPU."""
-    built = compiled(kernel, arguments, constants, warps, 80)
+    code = compiled(kernel, arguments, constants, warps, 80)
     given = [v for name, v in arguments.items() if name in kernel.arg_names]
     assert len(given) == len(arguments)
     ordered = [
@@ -85,7 +92,7 @@ def launch(
         4096 - 128
     )  # scratch pointers that no kernel here uses
     wide = (ctypes.c_uint * 3)(*(*grid, 1, 1)[:3])
-    block = (ctypes.c_uint * 3)(32 * built.warps, 1, 1)
-    error = _library(built.ptx).emulation_launch(built.name.encode(), wide, block, built.shared, parameters)
+    block = (ctypes.c_uint * 3)(32 * code.warps, 1, 1)
+    error = _library(code.ptx).emulation_launch(code.name.encode(), wide, block, code.shared, parameters)
     if error:
         raise RuntimeError(error.decode())

@@ -19,7 +19,7 @@ namespace spinecore::cuda {
 struct Conv3x3Plan {
   int batch = 0, height = 0, width = 0, in = 0, out = 0;
   Element element = Element::float32;
-  bool tf32 = false;  // float32 may be multiplied in tf32; the halves always are, exactly
+  bool tf32 = false;  // float32 may be multiplied in tf32; halves are as they are
   ProductPlan forward, weights;
   int64_t workspace = 0;  // floats, of the weight gradient
 };

@@ -30,12 +30,19 @@ EMULATION_RUNTIME inline void fence(const char* file, int line) {
   me.fenced = true;
 }
 
-// cp.async: the bytes arrive when they are waited for and not before, so that a missing wait reads what was there.
-EMULATION_RUNTIME inline void copy_async(void* target, const void* source, int bytes) {
+EMULATION_RUNTIME inline void remember_copy(void* target, const void* source, int bytes) {
   Thread& me = *worker->current;
   if (me.copies_count == Thread::most_copies)
     fail("a thread has 128 asynchronous copies under way: extend most_copies");
   me.copies[me.copies_count++] = {target, source, bytes, me.copy_group};
+}
+
+// cp.async: the bytes arrive when they are waited for and not before. Until then the target holds NaN, in any type:
+// they may arrive from now on, so that TSan must see a write here too, and a missing wait must read nothing useful.
+inline void copy_async(void* target, const void* source, int bytes) {
+  auto* words = static_cast<volatile uint32_t*>(target);
+  for (int i = 0; i < bytes / 4; ++i) words[i] = ~0u;
+  remember_copy(target, source, bytes);
 }
 EMULATION_RUNTIME inline void commit_copies() { ++worker->current->copy_group; }
 
@@ -57,7 +64,8 @@ EMULATION_RUNTIME inline bool next_copy(int pending, PendingCopy* copy) {
 }
 
 // Leaves the last `pending` groups under way.
-inline void wait_copies(int pending) {
+inline void wait_copies(int pending, const Site& site = {"", 0}) {
+  if (is_removed(site)) return;
   for (PendingCopy copy; next_copy(pending, &copy);) finish_copy(copy);
 }
 

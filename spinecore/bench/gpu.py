@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spinecore import ops
 from spinecore.bench import roofline
-from spinecore.bench.case import Call, relative_error, results_of
+from spinecore.bench.case import Call, Shape, relative_error, results_of
 from spinecore.bench.cases import covariance_decorrelation, latent_attention_pool, scse_gate
 from spinecore.bench.cases import recurrent_residual_conv as recurrent
 from spinecore.bench.models import in_layout
@@ -34,12 +34,12 @@ class Problem:
     inputs: Sequence[Any]
 
 
-def _scse(shape: roofline.Shape) -> Problem:
+def _scse(shape: Shape) -> Problem:
     peers = {"eager": scse_gate.plain, "eager one product": scse_gate.one_product}
     return Problem(ops.scse_gate, peers, scse_gate._inputs(shape))
 
 
-def _covariance(shape: roofline.Shape) -> Problem:
+def _covariance(shape: Shape) -> Problem:
     def penalty(z: Tensor, backend: str | None = None) -> Tensor:
         off_diagonal, hinge = ops.covariance_penalty(
             z, gamma=covariance_decorrelation.GAMMA, eps=covariance_decorrelation.EPS, backend=backend
@@ -51,7 +51,7 @@ def _covariance(shape: roofline.Shape) -> Problem:
     return Problem(penalty, {"eager": plain}, [torch.randn(shape)])
 
 
-def _pool(shape: roofline.Shape) -> Problem:
+def _pool(shape: Shape) -> Problem:
     batch, tokens, width, rows, heads = shape
     parameters = [torch.randn(width, width) / width**0.5 for _ in range(4)]
 
@@ -89,7 +89,7 @@ def _pool(shape: roofline.Shape) -> Problem:
     return Problem(pool, peers, given)
 
 
-def _conv(shape: roofline.Shape) -> Problem:
+def _conv(shape: Shape) -> Problem:
     def convolution(x: Tensor, w: Tensor, bias: Tensor, backend: str | None = None) -> Tensor:
         return ops.conv3x3(x, w, bias, "relu", backend=backend)
 
@@ -100,7 +100,7 @@ def _conv(shape: roofline.Shape) -> Problem:
     return Problem(convolution, {"eager cuDNN": cudnn}, [torch.randn(shape), weight, shift])
 
 
-def _recurrent(shape: roofline.Shape) -> Problem:
+def _recurrent(shape: Shape) -> Problem:
     @cache
     def ones(device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.ones(shape[1], device=device, dtype=dtype)
@@ -114,7 +114,7 @@ def _recurrent(shape: roofline.Shape) -> Problem:
     return Problem(unit, peers, [torch.randn(shape), weight, shift])
 
 
-PROBLEMS: dict[str, Callable[[roofline.Shape], Problem]] = {
+PROBLEMS: dict[str, Callable[[Shape], Problem]] = {
     "scse_gate": _scse,
     "covariance_decorrelation": _covariance,
     "latent_attention_pool": _pool,
@@ -129,7 +129,7 @@ class Row:
     """One line of the table. Times in seconds; ``refused`` names what did not run, and why."""
 
     operator: str
-    shape: roofline.Shape
+    shape: Shape
     dtype: str
     direction: str
     prediction: roofline.Prediction
@@ -173,7 +173,7 @@ def variants(problem: Problem, backends: Sequence[str], compiled: bool) -> Itera
 
 def measure(
     operator: str,
-    shape: roofline.Shape,
+    shape: Shape,
     element: int,
     device: torch.device,
     *,

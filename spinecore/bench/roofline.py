@@ -8,8 +8,12 @@ of the peaks are our assumption, which a first run (``make bench DEVICE=cuda``) 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from spinecore.bench.case import Shape
+from spinecore.bench.cases.images import SHAPES
 
 Units = Literal["float32", "tf32", "half"]
 LAUNCH = 2.5e-6
@@ -88,13 +92,12 @@ def together(forward: Prediction, backward: Prediction) -> Prediction:
     )
 
 
-Shape = tuple[int, ...]
 Pair = tuple[Prediction, Prediction]
 
 
 def scse_gate(shape: Shape, element: int) -> Pair:
     """Three passes over the image forward, four backward; the second read may come from L2."""
-    image = _product(shape) * element
+    image = math.prod(shape) * element
     return (
         Prediction(3.0 * image, launches=3, cached=image),
         Prediction(4.0 * image, launches=3, cached=image, images=3),
@@ -147,29 +150,14 @@ def recurrent_residual_conv(shape: Shape, element: int) -> Pair:
 def _convolution(shape: Shape, element: int) -> tuple[float, float, Units]:
     batch, channels, height, width = shape
     operations = 2.0 * batch * height * width * channels * channels * 9
-    return float(_product(shape) * element), operations, "float32" if element == 4 else "half"
+    return float(math.prod(shape) * element), operations, "float32" if element == 4 else "half"
 
 
-def _product(shape: Shape) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
-
-
-IMAGES: tuple[Shape, ...] = (
-    (1, 64, 256, 256),
-    (1, 128, 128, 128),
-    (1, 32, 512, 256),
-    (1, 16, 512, 256),
-    (1, 256, 64, 64),
-    (4, 64, 128, 128),
-)
-WIDE: tuple[Shape, ...] = tuple(shape for shape in IMAGES if shape[1] >= 64)
+WIDE: tuple[Shape, ...] = tuple(shape for shape in SHAPES if shape[1] >= 64)
 FEATURES: tuple[Shape, ...] = ((256, 512), (1024, 1024), (4096, 2048), (512, 8192))
 TOKENS: tuple[Shape, ...] = ((8, 1024, 512, 16, 8), (64, 256, 256, 8, 4), (1, 4096, 512, 32, 8))
 OPERATORS = {
-    "scse_gate": (scse_gate, IMAGES, (4, 2)),
+    "scse_gate": (scse_gate, SHAPES, (4, 2)),
     "covariance_decorrelation": (covariance_decorrelation, FEATURES, (4,)),
     "latent_attention_pool": (latent_attention_pool, TOKENS, (4, 2)),
     "conv3x3": (conv3x3, WIDE, (4, 2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ Key = tuple[tuple[int, ...], int]
 
 _KEPT = 4
 _LARGEST = 1 << 22
-"""Pixels of all samples; above, what Python takes between the kernels is nothing, and the arena large."""
+"""Elements of the input; above, what Python takes between the kernels is nothing, and the arena large."""
 
 
 class Repeated:
@@ -31,6 +32,7 @@ class Repeated:
     def __init__(self, form: Callable[[Tensor], Outputs]) -> None:
         self._form = form
         self._plans: OrderedDict[Key, Plan | None] = OrderedDict()  # None: seen once
+        self._changes = threading.Lock()
 
     def __call__(self, x: Tensor) -> Outputs:
         """What `form` gives."""
@@ -38,12 +40,16 @@ class Repeated:
         plan = self._plans.get(key)
         if plan is None and key in self._plans and x.numel() <= _LARGEST:
             plan = self._record(x)
-        self._plans[key] = plan
-        self._plans.move_to_end(key)
-        if len(self._plans) > _KEPT:
-            self._plans.popitem(last=False)
+        self._keep(key, plan)
         outputs = None if plan is None else plan.run((x,))
         return self._form(x.contiguous(memory_format=torch.channels_last)) if outputs is None else outputs
+
+    def _keep(self, key: Key, plan: Plan | None) -> None:
+        with self._changes:
+            self._plans[key] = plan
+            self._plans.move_to_end(key)
+            if len(self._plans) > _KEPT:
+                self._plans.popitem(last=False)
 
     def _record(self, x: Tensor) -> Plan:
         # The arena outlives the mode it is made in.

@@ -83,9 +83,7 @@ def _keeps(x: Tensor, latents: Tensor, heads: int, *others: Tensor | None) -> bo
     """Whether to keep scores and means, where a backward on the CPU will want them: together about as large
     as x at most.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_exporting():
-        return False
-    if not isinstance(x, Tensor) or not isinstance(latents, Tensor) or x.device.type != "cpu":
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting() or x.device.type != "cpu":
         return False
     if not any(tensor is not None and tensor.requires_grad for tensor in (x, latents, *others)):
         return False

@@ -34,8 +34,8 @@ def find_films(paths: Sequence[str | Path], exclude: Path | None = None) -> list
     file without one); hidden files and folders are passed over, symbolic links followed once (the film keeps
     its own name where that is found too). A file named directly is taken whatever it is called. Links that
     lead nowhere and folders that cannot be opened are listed: reading them gives the reason. Films under
-    ``exclude`` (the output folder) are left out. Raises :class:`UsageError` for a path that does not exist, and
-    for devices and pipes.
+    ``exclude`` (the output folder) are left out. Raises :class:`UsageError` for a path that does not
+    exist, and for devices and pipes.
     """
     roots: list[Path] = []
     found: dict[Path, tuple[Path, Path]] = {}

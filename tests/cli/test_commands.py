@@ -103,8 +103,10 @@ def test_doctor_says_why_and_what_to_do() -> None:
             assert "pip install" in finding["remedy"]
         if finding["why"] == "no weights are shipped":
             key = finding["name"].removeprefix("model ")
-            assert f"spinecore train {key}" in finding["remedy"]
-            assert ("--landmarks" in finding["remedy"]) == (model_spec(key).task == "film")
+            spec = model_spec(key)
+            assert "--weights" in finding["remedy"]
+            assert (f"spinecore train {key}" in finding["remedy"]) == (spec.trainer is not None)
+            assert ("--landmarks" in finding["remedy"]) == (spec.task == "film")
 
 
 def test_doctor_fails_on_a_nonsense_instruction_set() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from spinecore import backends
 from spinecore.nn import prepared as preparation
+from spinecore.nn.members import members_of
 from spinecore.plugins.r2mf_net import network
 from spinecore.plugins.r2mf_net.network import R2MFNet, R2MFOutput
 
@@ -146,7 +147,7 @@ def test_never_stale(change: Callable[[R2MFNet], None]) -> None:
 
 def test_a_write_to_each_tensor_alone_past_its_counter_is_seen() -> None:
     model = make()
-    members = preparation._members(model)
+    members = members_of(model)
     for name, value in model.state_dict().items():
         if value.is_floating_point():
             before = preparation._mark(members)

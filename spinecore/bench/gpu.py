@@ -53,40 +53,22 @@ def _covariance(shape: Shape) -> Problem:
 
 def _pool(shape: Shape) -> Problem:
     batch, tokens, width, rows, heads = shape
-    parameters = [torch.randn(width, width) / width**0.5 for _ in range(4)]
+    weights = [torch.randn(width, width) / width**0.5 for _ in range(4)]
 
-    def pool(
-        x: Tensor,
-        latents: Tensor,
-        wq: Tensor,
-        wk: Tensor,
-        wv: Tensor,
-        wo: Tensor,
-        backend: str | None = None,
-    ) -> Tensor:
+    def pool(x: Tensor, *parameters: Tensor, backend: str | None = None) -> Tensor:
+        latents, wq, wk, wv, wo = parameters
         y = ops.latent_attention_pool(x, latents, wq, wk, wv, wo, heads, backend=backend)
         assert isinstance(y, Tensor)
         return y
 
-    def attention(x: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor) -> Tensor:
-        """Projections and torch's fused attention."""
+    def unmasked(formula: Formula, x: Tensor, *parameters: Tensor) -> Tensor:
+        return formula(x, None, *parameters, heads=heads)
 
-        def split(values: Tensor) -> Tensor:
-            return values.view(*values.shape[:-1], heads, width // heads).transpose(-3, -2)
-
-        q = split(latents @ wq).expand(batch, -1, -1, -1)
-        y = F.scaled_dot_product_attention(q, split(x @ wk), split(x @ wv))
-        return y.transpose(1, 2).reshape(batch, rows, width) @ wo
-
-    given = [torch.randn(batch, tokens, width), torch.randn(rows, width), *parameters]
-    peers: dict[str, Formula] = {"eager SDPA": attention}
-    if heads == latent_attention_pool.HEADS:
-
-        def absorbed(x: Tensor, latents: Tensor, *weights: Tensor) -> Tensor:
-            return latent_attention_pool.absorbed(x, x.new_zeros(()), latents, *weights)
-
-        peers["eager absorbed"] = absorbed
-    return Problem(pool, peers, given)
+    peers = {
+        "eager SDPA": partial(unmasked, latent_attention_pool.plain),
+        "eager absorbed": partial(unmasked, latent_attention_pool.absorbed),
+    }
+    return Problem(pool, peers, [torch.randn(batch, tokens, width), torch.randn(rows, width), *weights])
 
 
 def _conv(shape: Shape) -> Problem:

@@ -93,6 +93,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def _run() -> int:
     try:
+        if "" in sys.argv[1:]:  # as a path it would mean the folder one happens to be in
+            raise UsageError("one of the arguments is empty; is a shell variable unset?")
         code = app(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except (typer.Abort, KeyboardInterrupt):

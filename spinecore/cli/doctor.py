@@ -135,7 +135,11 @@ def _models() -> list[Finding]:
         elif has_weights(plugin.spec):
             found.append(Finding(name, "on", "weights are shipped"))
         else:
-            remedy = "give --weights FILE, or measure with --landmarks or --masks"
+            remedy = "give --weights FILE"
+            if plugin.spec.trainer is not None:
+                remedy = f"train it (spinecore train {plugin.name}), then give --weights RUN"
+            if plugin.spec.task == "film":
+                remedy += ", or measure with --landmarks or --masks"
             found.append(Finding(name, "off", "no weights are shipped", remedy))
     return found or [Finding("models", "off", "no model is registered", "reinstall spinecore-torch")]
 

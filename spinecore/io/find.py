@@ -34,7 +34,8 @@ def find_films(paths: Sequence[str | Path], exclude: Path | None = None) -> list
     file without one); hidden files and folders are passed over, symbolic links followed once (the film keeps
     its own name where that is found too). A file named directly is taken whatever it is called. Links that
     lead nowhere and folders that cannot be opened are listed: reading them gives the reason. Films under
-    ``exclude`` (the output folder) are left out. Raises :class:`UsageError` for a path that does not exist.
+    ``exclude`` (the output folder) are left out. Raises :class:`UsageError` for a path that does not
+    exist, and for devices and pipes.
     """
     roots: list[Path] = []
     found: dict[Path, tuple[Path, Path]] = {}
@@ -43,6 +44,8 @@ def find_films(paths: Sequence[str | Path], exclude: Path | None = None) -> list
         path = Path(given)
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
+        if not path.is_dir() and not path.is_file():  # reading it might never end
+            raise UsageError(f"{path}: a device or pipe, no file; save the film to a file and give that")
         root = path if path.is_dir() else path.parent
         for file in _walk(path) if path.is_dir() else iter([path]):
             real = Path(os.path.realpath(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ def only_run(out: Path) -> Iterator[None]:
     with place.open("w") as stream:
         try:
             _take(stream.fileno())
+            if not _still_there(stream.fileno(), place):  # the run that has just ended took it away
+                raise BlockingIOError(errno.EAGAIN, "removed meanwhile")
         except OSError as error:
             if error.errno in _TAKEN:
                 raise UsageError(
@@ -37,6 +40,14 @@ def only_run(out: Path) -> Iterator[None]:
         finally:
             if sys.platform != "win32":  # an open file cannot be removed there
                 place.unlink(missing_ok=True)
+
+
+def _still_there(descriptor: int, place: Path) -> bool:
+    """Whether the file that is locked is the one that others will find."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), place.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(descriptor: int) -> None:

@@ -20,6 +20,7 @@ _SETTINGS = (
     "mode",
     "momentum",
     "padding",
+    "padding_mode",
     "residual",
     "steps",
     "stride",

@@ -40,7 +40,8 @@ def fold(conv: nn.Module, norm: nn.Module | None = None) -> tuple[Tensor, Tensor
     if kernel % 2 == 0 or repr(conv) != repr(expected):
         raise NotPreparable(f"{conv}")
     weight = conv.weight.double()
-    bias = torch.zeros(conv.out_channels, dtype=torch.float64) if conv.bias is None else conv.bias.double()
+    zero = torch.zeros(conv.out_channels, dtype=torch.float64, device="cpu")
+    bias = zero if conv.bias is None else conv.bias.double()
     if norm is not None:
         require(norm, nn.BatchNorm2d)
         norm = cast(nn.BatchNorm2d, norm)

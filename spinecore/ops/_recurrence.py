@@ -92,7 +92,8 @@ def check_recurrence(
 
 def at_step(parameter: Tensor, step: int) -> Tensor:
     """The (C,) row of a per-step parameter, or the shared one."""
-    return parameter[step] if parameter.dim() == 2 else parameter
+    # Contiguous: torch's backward of the batch norm of channels-last images ignores the stride of the weight.
+    return (parameter[step] if parameter.dim() == 2 else parameter).contiguous()
 
 
 def channels_last(x: Tensor) -> Tensor:

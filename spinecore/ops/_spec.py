@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from spinecore import backends
 from spinecore.backends import Call, Kernel, Verdict
-from spinecore.ops._autograd import autograd_kernel
+from spinecore.ops._autograd import autograd_kernel, each_of_a_batch
 
 _LIBRARY = torch.library.Library("spinecore", "DEF")  # type: ignore[no-untyped-call]
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
@@ -126,7 +126,6 @@ def register(spec: OpSpec) -> tuple[Any, Any]:
         backward, lambda *args: backends.call_of(backward_name, args[0], *options(*args)), None
     )
     fill = _filler(forward)
-    lists = _has_lists(forward) or _has_lists(backward)
 
     def fake(*args: Any) -> Any:
         filled = fill(args)[:-1]
@@ -148,7 +147,7 @@ def register(spec: OpSpec) -> tuple[Any, Any]:
     def gradients(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         # The dispatcher drops trailing arguments that equal their defaults, and wants as many gradients as it
         # passed arguments.
-        count = len(ctx.needs_input_grad) - (0 if lists else 1)
+        count = len(ctx.needs_input_grad) - 1
         given = grads[: spec.differentiable]
         if all(grad is None for grad in given):
             return (None,) * count
@@ -165,15 +164,16 @@ def register(spec: OpSpec) -> tuple[Any, Any]:
     torch.library.register_fake(
         f"{qualified}_backward", lambda *args: spec.backward_fake(*fill_backward(args)[:-1]), lib=_LIBRARY
     )
-    if lists:
-        torch.library.register_autograd(qualified, gradients, setup_context=setup_context, lib=_LIBRARY)
-        torch.library.register_autograd(f"{qualified}_backward", no_second_gradient, lib=_LIBRARY)
-    else:
-        for name, kernel in (
-            (spec.name, autograd_kernel(forward, implementation, setup_context, gradients)),
-            (backward_name, autograd_kernel(backward, backward_implementation, None, no_second_gradient)),
-        ):
-            _LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
+    for overload, name, kernel in (
+        (forward, spec.name, autograd_kernel(forward, implementation, setup_context, gradients)),
+        (
+            backward,
+            backward_name,
+            autograd_kernel(backward, backward_implementation, None, no_second_gradient),
+        ),
+    ):
+        _LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
+        torch.library.register_vmap(f"spinecore::{name}", each_of_a_batch(overload), lib=_LIBRARY)
     for device in ("CPU", "CUDA"):
         _register_autocast(spec, forward, device)
     backends.register_operator(spec.name, lambda args, kwargs: _describe(spec, args, kwargs))
@@ -223,9 +223,14 @@ def _filler(overload: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
     return lambda args: args if len(args) == count else (*args, *defaults[len(args) :])
 
 
-def _has_lists(overload: Any) -> bool:
+def _refuse_none(overload: Any, inputs: tuple[Any, ...]) -> None:
+    """The dispatcher lets None through as an undefined tensor, which a check stumbles over."""
     schema = overload._schema
-    return any("List[Tensor]" in str(value.type) for value in (*schema.arguments, *schema.returns))
+    for argument, value in zip(schema.arguments, inputs, strict=False):
+        if value is None and str(argument.type) == "Tensor":
+            raise TypeError(
+                f"{schema.name.split('::')[1]}: {argument.name} is None; expected a tensor. Give one."
+            )
 
 
 def _implement(
@@ -238,7 +243,11 @@ def _implement(
         args = fill(args)
         inputs = args[:-1]
         if check is not None:
-            check(*inputs)
+            try:
+                check(*inputs)
+            except AttributeError:
+                _refuse_none(overload, inputs)
+                raise
         if forward_ad._current_level >= 0:  # torch would drop the tangents without a word
             raise NotImplementedError(
                 f"{name} has no forward-mode derivative (torch.func.jvp, torch.autograd.forward_ad); "

@@ -146,7 +146,8 @@ def _backward_reference(
     needed.
     """
     layout = output_format(x)
-    weight, bias = gamma.to(mean.dtype), beta.to(mean.dtype)
+    # Contiguous: torch's backward of the batch norm of channels-last images ignores the stride of the weight.
+    weight, bias = gamma.to(mean.dtype).contiguous(), beta.to(mean.dtype)
     if x.numel() == 0:
         dx = torch.empty_like(x, memory_format=layout) if need_dx else x.new_empty(0)
         dw = torch.zeros(w.shape, dtype=w.dtype, device=w.device)

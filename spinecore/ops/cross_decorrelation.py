@@ -224,9 +224,8 @@ def _spec(
     source: str,
 ) -> OpSpec:
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        da, db = OPS[name].backward_overload(
-            *ctx.saved_tensors[:2], grad, *ctx.saved_tensors[2:], ctx.backend
-        )
+        a, b, kept, statistics = ctx.saved_tensors  # once: checkpointing unpacks them once
+        da, db = OPS[name].backward_overload(a, b, grad, kept, statistics, ctx.backend)
         return da, db
 
     families = {"cuda": _cross_cuda, "triton": _cross_triton, "cpu": _cross_native}

@@ -133,9 +133,15 @@ class Recording:
 
         Args:
             inputs: of :func:`image` or :func:`room`, filled before every run.
-            outputs: tensors that the calls write, or None.
+            outputs: tensors of :func:`image` or :func:`room` that the calls write, or None.
+
+        Raises:
+            ValueError: an output is other memory, which no call would write again.
 
         """
+        owned = {_address(memory) for memory in self._owned}
+        if any(output is not None and _address(output) not in owned for output in outputs):
+            raise ValueError("Recording: an output was computed outside of `run`; give its call to `run`")
         self._stages.append(_Stage(tuple(self.calls), tuple(inputs), tuple(outputs)))
         self.calls.clear()
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from spinecore import __version__
 from spinecore.cli import main
+from spinecore.cli.app import app
+from spinecore.registry import model_spec
 
 COMMANDS = (
     "measure",
@@ -23,6 +26,10 @@ COMMANDS = (
     "models",
     "explain",
     "bench",
+    "segment",
+    "predict",
+    "screen",
+    "study",
 )
 HEAVY = ("torch", "matplotlib", "pydicom", "skimage", "scipy", "jinja2", "PIL", "monai")
 
@@ -94,6 +101,12 @@ def test_doctor_says_why_and_what_to_do() -> None:
         assert finding["why"], finding
         if finding["name"].startswith("extra ") and finding["state"] == "off":
             assert "pip install" in finding["remedy"]
+        if finding["why"] == "no weights are shipped":
+            key = finding["name"].removeprefix("model ")
+            spec = model_spec(key)
+            assert "--weights" in finding["remedy"]
+            assert (f"spinecore train {key}" in finding["remedy"]) == (spec.trainer is not None)
+            assert ("--landmarks" in finding["remedy"]) == (spec.task == "film")
 
 
 def test_doctor_fails_on_a_nonsense_instruction_set() -> None:
@@ -130,11 +143,14 @@ def test_models_json() -> None:
     assert model["available"]
 
 
-def test_explain_gives_a_reason_for_every_backend() -> None:
-    done = spinecore("explain", "scse_gate")
-    assert done.returncode == 0, done.stderr
-    for name in ("cuda", "triton", "cpu", "reference"):
-        assert name in done.stdout
+def test_explain_gives_a_reason_for_every_backend_of_every_operator() -> None:
+    from spinecore.ops import OPS
+
+    for name in [*OPS, *(f"{name}_backward" for name in OPS)]:
+        done = CliRunner().invoke(app, ["explain", name])
+        assert done.exit_code == 0, (name, done.exception)
+        for word in (f"{name}: ", "cuda", "triton", "cpu", "reference"):
+            assert word in done.stdout, (name, done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +158,12 @@ def test_explain_gives_a_reason_for_every_backend() -> None:
     [
         (["explain", "nonesuch"], "no operator 'nonesuch'"),
         (["explain", "scse_gate", "--shape", "1,x"], "whole numbers"),
+        (["explain", "conv1x1", "--shape", "64,32"], "conv1x1 takes 4 sizes, for example 1,64,32,32"),
+        (["measure", "", "-o", "out"], "one of the arguments is empty; is a shell variable unset?"),
         (["explain", "scse_gate", "--dtype", "complexity"], "'complexity' is unknown"),
     ],
 )
-def test_explain_refuses_nonsense(arguments: list[str], message: str) -> None:
+def test_nonsense_is_refused_with_a_remedy(arguments: list[str], message: str) -> None:
     done = spinecore(*arguments)
     assert done.returncode == 2
     assert message in done.stderr

@@ -5,7 +5,6 @@ set this machine runs; and the module that trains on it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,21 +19,13 @@ from spinecore import nn as snn
 from spinecore.testing import check_against_formula, outputs_and_gradients
 
 core = _native.core()
+THREADS = 2
 INFO = core.info()
 ISAS = INFO["isa_compiled"][: INFO["isa_compiled"].index(INFO["isa_best"]) + 1]
 QUICK = settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 FLOAT32_ULPS = 5e-6 / torch.finfo(torch.float32).eps
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.selected_isa(), torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int) -> Tensor:

@@ -4,7 +4,6 @@ this machine runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,20 +19,12 @@ from spinecore import nn as snn
 from spinecore.testing import check_against_formula, outputs_and_gradients
 
 core = _native.core()
+THREADS = 2
 INFO = core.info()
 ISAS = INFO["isa_compiled"][: INFO["isa_compiled"].index(INFO["isa_best"]) + 1]
 QUICK = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.selected_isa(), torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -18,6 +17,7 @@ from spinecore.testing import assert_calibrated, perturb
 ISAS = ("baseline", "avx2", "avx512")
 GAMMA, EPS = 1.0, 1e-4
 core = _native.core()
+THREADS = 1
 
 
 class Case(NamedTuple):
@@ -42,15 +42,6 @@ def require_isa(isa: str) -> None:
     if isa not in available_isas():
         pytest.skip(f"this machine does not run {isa}")
     core.set_isa(isa)
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.info()["isa_selected"], torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def make_case(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,14 +18,6 @@ ACTIVATIONS = ("none", "relu", "gate")
 def available_isas() -> list[str]:
     compiled = core.info()["isa_compiled"]
     return compiled[: compiled.index(core.info()["isa_best"]) + 1]
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.info()["isa_selected"], torch.get_num_threads()
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def image(generator: torch.Generator, n: int, c: int, h: int, w: int, slice_of: int = 0) -> Tensor:

@@ -20,6 +20,7 @@ from spinecore.testing import check_against_formula, outputs_and_gradients
 
 ISAS = ("baseline", "avx2", "avx512")
 core = _native.core()
+THREADS = 1
 
 
 def available_isas() -> list[str]:
@@ -34,17 +35,14 @@ def require_isa(isa: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads, rule = core.info()["isa_selected"], torch.get_num_threads(), native.absorbs
-    torch.set_num_threads(1)
+def keep_rule() -> Iterator[None]:
+    rule = native.absorbs
     yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
     native.absorbs = rule
 
 
 def choose(absorbed: bool) -> None:
-    """Use one algorithm whatever the sizes; keep_settings takes it back."""
+    """Use one algorithm whatever the sizes; keep_rule takes it back."""
     native.absorbs = lambda *_: absorbed
 
 

@@ -4,7 +4,6 @@ machine runs. A dictionary with heads * R < D + R takes the absorbed algorithm, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from spinecore.testing import check_against_formula, outputs_and_gradients
 
 ISAS = ("baseline", "avx2", "avx512")
 core = _native.core()
+THREADS = 1
 
 
 def available_isas() -> list[str]:
@@ -29,15 +29,6 @@ def require_isa(isa: str) -> None:
     if isa not in available_isas():
         pytest.skip(f"this machine does not run {isa}")
     core.set_isa(isa)
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.info()["isa_selected"], torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def make_arguments(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,14 +16,6 @@ core = _native.core()
 INFO = core.info()
 ISAS = INFO["isa_compiled"][: INFO["isa_compiled"].index(INFO["isa_best"]) + 1]
 PEERS = {"max": F.max_pool2d, "mean": F.avg_pool2d}
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.selected_isa(), torch.get_num_threads()
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int) -> Tensor:

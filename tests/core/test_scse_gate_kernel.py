@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -39,14 +38,6 @@ class Result(NamedTuple):
 def available_isas() -> list[str]:
     compiled = core.info()["isa_compiled"]
     return compiled[: compiled.index(core.info()["isa_best"]) + 1]
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.info()["isa_selected"], torch.get_num_threads()
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def make_case(

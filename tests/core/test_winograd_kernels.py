@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,14 +18,6 @@ QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 # Winograd's F(4x4, 3x3) in float32 errs a few times as much as a direct convolution, by its nature: the bound
 # of the contract, relative to the largest result.
 FLOAT32, BFLOAT16 = 5e-6, 2.0**-8
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.selected_isa(), torch.get_num_threads()
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int) -> Tensor:

@@ -4,7 +4,6 @@ instruction set this machine runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from spinecore.ops import OPS
 from spinecore.testing import check_against_formula, outputs_and_gradients
 
 core = _native.core()
+THREADS = 2
 INFO = core.info()
 ISAS = INFO["isa_compiled"][: INFO["isa_compiled"].index(INFO["isa_best"]) + 1]
 QUICK = settings(
@@ -29,15 +29,6 @@ QUICK = settings(
 # dtype: gates of ReLU that rounding flips dominate both.
 FLOAT32_ULPS = 5e-6 / torch.finfo(torch.float32).eps
 Arguments = tuple[Any, ...]
-
-
-@pytest.fixture(autouse=True)
-def keep_settings() -> Iterator[None]:
-    isa, threads = core.selected_isa(), torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    core.set_isa(isa)
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int) -> Tensor:

@@ -105,6 +105,15 @@ def test_missing_path_is_named(tmp_path: Path) -> None:
         find_films([tmp_path / "nowhere"])
 
 
+def test_a_device_or_pipe_is_refused_instead_of_read_for_ever(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(UsageError, match=f"{path.name}: a device or pipe"):
+            find_films([path])
+    assert names(tmp_path) == []
+
+
 def test_a_film_keeps_its_own_name_where_a_link_leads_to_it_too(tmp_path: Path) -> None:
     touch(tmp_path / "m.png")
     (tmp_path / "a.png").symlink_to("m.png")

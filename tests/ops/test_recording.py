@@ -139,6 +139,13 @@ def test_memory_that_nobody_reads_again_is_used_again() -> None:
     assert _layout(buffers)[1] == 2 * 4 * 16 * 16
 
 
+def test_an_output_that_no_call_writes_is_refused() -> None:
+    with Recording() as recording:
+        entry = image(1, 2, 4, 4)
+        with pytest.raises(ValueError, match="outside of `run`"):
+            recording.plan((entry,), (entry * 2,))
+
+
 def test_a_later_stage_reads_what_an_earlier_one_wrote(nan_memory: None) -> None:
     first, second = (PreparedConv(draw(seed, 6, 6, 1, 1)) for seed in (1, 2))
     with Recording() as recording:

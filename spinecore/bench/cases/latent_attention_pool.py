@@ -41,33 +41,49 @@ SHAPES: tuple[Shape, ...] = (
 
 
 def plain(
-    x: Tensor, added: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor
+    x: Tensor,
+    added: Tensor | None,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int = HEADS,
 ) -> Tensor:
     """Projections and torch's fused attention; ``added`` (B, 1, 1, N) is -inf where a token is padding."""
     batch, tokens, width = x.shape
-    rows, size = latents.shape[0], width // HEADS
+    rows, size = latents.shape[0], width // heads
 
-    def heads(values: Tensor, count: int) -> Tensor:
-        return values.view(-1, count, HEADS, size).transpose(1, 2)
+    def split(values: Tensor, count: int) -> Tensor:
+        return values.view(-1, count, heads, size).transpose(1, 2)
 
-    q = heads(latents @ wq, rows).expand(batch, -1, -1, -1)
-    y = F.scaled_dot_product_attention(q, heads(x @ wk, tokens), heads(x @ wv, tokens), attn_mask=added)
+    q = split(latents @ wq, rows).expand(batch, -1, -1, -1)
+    y = F.scaled_dot_product_attention(q, split(x @ wk, tokens), split(x @ wv, tokens), attn_mask=added)
     return y.transpose(1, 2).reshape(batch, rows, width) @ wo
 
 
 def absorbed(
-    x: Tensor, added: Tensor, latents: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor
+    x: Tensor,
+    added: Tensor | None,
+    latents: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    heads: int = HEADS,
 ) -> Tensor:
     """No token is projected."""
     batch, tokens, width = x.shape
-    rows, size = latents.shape[0], width // HEADS
-    q = (latents @ wq).view(rows, HEADS, size).transpose(0, 1) * size**-0.5
-    queries = torch.bmm(q, wk.view(width, HEADS, size).permute(1, 2, 0)).reshape(1, HEADS * rows, width)
-    scores = (queries @ x.transpose(1, 2)).view(batch, HEADS, rows, tokens) + added
+    rows, size = latents.shape[0], width // heads
+    q = (latents @ wq).view(rows, heads, size).transpose(0, 1) * size**-0.5
+    queries = torch.bmm(q, wk.view(width, heads, size).permute(1, 2, 0)).reshape(1, heads * rows, width)
+    scores = (queries @ x.transpose(1, 2)).view(batch, heads, rows, tokens)
+    if added is not None:
+        scores = scores + added
     weights = torch.softmax(scores, -1)
-    pooled = (weights.view(batch, HEADS * rows, tokens) @ x).view(batch, HEADS, rows, width)
-    pooled = pooled.transpose(0, 1).reshape(HEADS, batch * rows, width)
-    of_heads = torch.bmm(pooled, wv.view(width, HEADS, size).transpose(0, 1)).view(HEADS, batch, rows, size)
+    pooled = (weights.view(batch, heads * rows, tokens) @ x).view(batch, heads, rows, width)
+    pooled = pooled.transpose(0, 1).reshape(heads, batch * rows, width)
+    of_heads = torch.bmm(pooled, wv.view(width, heads, size).transpose(0, 1)).view(heads, batch, rows, size)
     return of_heads.permute(1, 2, 0, 3).reshape(batch, rows, width) @ wo
 
 

@@ -64,7 +64,7 @@ def screen_clip(
     if np.isfinite(z).any() and np.nanmax(np.abs(z)) > FAR:
         worst = MEASURES[int(np.nanargmax(np.abs(z)))]
         flags.append(f"unlike the walks the model knows: {worst.words} at {np.nanmax(np.abs(z)):.0f} spreads")
-    if not batch.valid[0].all():
+    if not batch.valid[0].all() and not any(f.startswith("short: ") for f in flags):
         flags.append(f"short: {int(batch.valid[0].sum())} of {batch.valid.shape[1]} frames")
     return {
         "score": float(score.mean()),

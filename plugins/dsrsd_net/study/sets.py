@@ -83,6 +83,7 @@ def gait(folder: Path) -> Study:
         cross_validation(samples, 5, 0.15, balanced=True),
         notes=(f"{len(samples)} trials of {people} people, five folds by person",),
         linear=True,
+        start=FitOptions(epochs=60, batch=128, lr=5e-4, weight_decay=0.05, patience=40),
     )
 
 

@@ -107,9 +107,8 @@ def mean_pose(clip: Walk) -> list[list[float | None]]:
 def summary(records: list[dict[str, Any]], threshold: float, seed: int = 0) -> dict[str, Any]:
     """Of one subject from the records of its clips.
 
-    `score` is the mean over clips; `low` and `high` are the 5th and 95th percentile of that mean when
-    clips are
-    drawn again and every joint is moved a little: how well the score repeats, not how often it is right.
+    `score` is the mean over clips; `low` and `high` are the 5th and 95th percentile of that mean when clips
+    are drawn again and every joint is moved a little: how well the score repeats, not how often it is right.
     """
     draw = np.random.default_rng(seed)
     repeats = np.array([r["repeats"] for r in records])

@@ -13,6 +13,9 @@ but rounding tells it from the plain one: training, float32 on the CPU, every pa
 the input without, no autocast, no hooks inside, nothing traced or compiled; for one forward at a time, of a
 module's first two shapes, and of others from their second call on. Where a result is not finite, or a graph
 is walked again, the plain form computes it. `backends.usage` counts its runs as ``taped <class>``.
+
+The memory of a shape, what autograd would keep for the backward and the most that is worked on at once, stays
+with the module.
 """
 
 from __future__ import annotations

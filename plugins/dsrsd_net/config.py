@@ -64,7 +64,8 @@ class DSRSDConfig:
         sequence: "gru" or "attention" (causal, with a learned decay per head).
         projection: "soft", or "hard": row-orthonormal, so that the residual projects to zero.
         outcomes: classes of the final outcome, 0 for none.
-        next_step: whether a yes/no answer is predicted at every step.
+        next_step: whether a yes/no answer is predicted at every step; of modalities that do not change with
+            the step it is the same at each.
         dropout: inside encoders and heads.
         input_dropout: of the input columns.
         modality_dropout: share of present modalities hidden in training, never all of a sample.
@@ -121,8 +122,6 @@ class DSRSDConfig:
             raise ValueError(f"DSRSDConfig: factors is {self.factors}; use 1 to width = {self.width}")
         if self.outcomes == 1 or (self.outcomes < 1 and not self.next_step):
             raise ValueError(f"DSRSDConfig: outcomes is {self.outcomes}; use 2 or more, or 0 with next_step")
-        if self.next_step and not any(m.stepwise for m in self.modalities):
-            raise ValueError("DSRSDConfig: next_step needs a modality that changes with the step")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; `DSRSDConfig(**config.as_dict())` is the same configuration."""

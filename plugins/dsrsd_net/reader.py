@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .data.files import open_text
 from .data.source import load_like
 from .drivers import Drivers, Row, aggregate, explain
 from .errors import TableError
@@ -62,14 +63,14 @@ class SampleReader:
             return [samples.domains[int(d)] if samples.domains else "all" for d in samples.domain]
         if table is None:
             raise TableError(f"--by {by}: only a table has columns to aggregate by")
-        with table.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(table) as stream:
             rows = list(csv.DictReader(stream))
         if by not in rows[0]:
             raise TableError(f"{table}: has no column {by!r} to aggregate by; it holds {', '.join(rows[0])}")
         key = self.card["source"]["table"]["id"]
         found: dict[str, str] = {}
         for i, row in enumerate(rows):
-            found.setdefault(row[key] if key else str(i + 1), row[by])
+            found.setdefault(row[key].strip() if key else str(i + 1), row[by])
         return [found[name] for name in samples.names]
 
 

@@ -28,7 +28,7 @@ class ScoliGaitConfig:
         entries: r of the form A (512 in NV-Embed).
         frames: T of the map; the paper's clips have 96.
         columns: of the map, 238.
-        map_patch: frames a token (1 in the paper).
+        map_patch: frames a token.
         map_cells: standardise every cell (frame, column) instead of columns; for curves of normalised time.
         video_frames, video_height, video_width, video_channels: pictures of a clip.
         tubelet: pictures a token; patch: its side in pixels (16 in the authors' later code).

@@ -57,8 +57,8 @@ def steps(walk: Walk) -> Steps:
     """Foot contacts where a foot is farthest ahead of the pelvis (Zeni et al. 2008).
 
     In space along the walking direction. On an image of a camera ahead, where that cannot be seen, where a
-    foot
-    is lowest below the other: the nearer foot is the lower one. One contact of each foot is the least.
+    foot is lowest below the other: the nearer foot is the lower one. One contact of each foot is the least.
+    The reading of an image, the low pass of 5 Hz and the limits of a contact are our choice.
 
     Raises:
         GaitError: too few contacts.

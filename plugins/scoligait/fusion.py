@@ -69,7 +69,7 @@ class DictionaryFusion(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """One transformer layer over all tokens, then their masked mean ("Cat+Att")."""
+    """One transformer layer over all tokens, then their masked mean: our form of the paper's "Cat+Att"."""
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class AttentionFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """Means of the modalities side by side, zeros for an absent one, and a linear map ("Concat")."""
+    """Means of the modalities side by side, zeros for an absent one, and a linear map: our "Concat"."""
 
     def __init__(self, config: ScoliGaitConfig) -> None:
         super().__init__()

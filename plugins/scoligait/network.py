@@ -25,10 +25,9 @@ class ScoliGaitOutput(NamedTuple):
 class ScoliGait(nn.Module):
     """Gait map, video and text to classes and a severity (after arXiv 2602.06743; sizes ours).
 
-    Inputs of `forward`: `present` (B, M) bool, which modalities a sample has (at least one); `valid` (B,
-    T) bool,
-    its frames; then one tensor for each of `config.modalities`: map (B, T, 238) with NaN for missing, video
-    (B, F, C, H, W) bytes or in 0..1, text (B, L) token numbers or (B, E) vectors.
+    Inputs of `forward`: `present` (B, M) bool, which modalities a sample has (at least one); `valid` (B, T)
+    bool, its frames; then one tensor for each of `config.modalities`: map (B, T, 238) with NaN for missing,
+    video (B, F, C, H, W) bytes or in 0..1, text (B, L) token numbers or (B, E) vectors.
     """
 
     classes: Tensor

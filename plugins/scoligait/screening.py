@@ -64,7 +64,7 @@ def screen_clip(
     if np.isfinite(z).any() and np.nanmax(np.abs(z)) > FAR:
         worst = MEASURES[int(np.nanargmax(np.abs(z)))]
         flags.append(f"unlike the walks the model knows: {worst.words} at {np.nanmax(np.abs(z)):.0f} spreads")
-    if not batch.valid[0].all():
+    if not batch.valid[0].all() and not any(f.startswith("short: ") for f in flags):
         flags.append(f"short: {int(batch.valid[0].sum())} of {batch.valid.shape[1]} frames")
     return {
         "score": float(score.mean()),
@@ -107,9 +107,8 @@ def mean_pose(clip: Walk) -> list[list[float | None]]:
 def summary(records: list[dict[str, Any]], threshold: float, seed: int = 0) -> dict[str, Any]:
     """Of one subject from the records of its clips.
 
-    `score` is the mean over clips; `low` and `high` are the 5th and 95th percentile of that mean when
-    clips are
-    drawn again and every joint is moved a little: how well the score repeats, not how often it is right.
+    `score` is the mean over clips; `low` and `high` are the 5th and 95th percentile of that mean when clips
+    are drawn again and every joint is moved a little: how well the score repeats, not how often it is right.
     """
     draw = np.random.default_rng(seed)
     repeats = np.array([r["repeats"] for r in records])

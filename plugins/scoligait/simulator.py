@@ -61,9 +61,8 @@ class Walker:
 
 @dataclass(frozen=True)
 class Camera:
-    """Ahead of the walker: height and start distance in m, turn about the vertical in degrees, focal
-    length and
-    picture height in pixels, spread of the joints' noise in torso lengths, share of joints that drop out.
+    """Ahead of the walker: height and start distance in m, turn about the vertical in degrees, focal length
+    and picture height in pixels, spread of the joints' noise in torso lengths, share of joints that drop out.
     """
 
     height: float = 1.5

@@ -144,7 +144,6 @@ def test_columns_are_standardised_with_known_training_values_and_missing_ones_ma
         ({"outcomes": 1}, "outcomes"),
         ({"modalities": ()}, "at least one"),
         ({"modalities": (ModalityConfig("a", numeric=1), ModalityConfig("a", numeric=1))}, "own name"),
-        ({"modalities": (ModalityConfig("a", numeric=1),)}, "next_step"),
     ],
 )
 def test_impossible_configurations_say_why(changes: dict[str, object], words: str) -> None:

@@ -79,6 +79,14 @@ def test_the_command_writes_a_table_and_goes_on_where_it_was(
     table = (tmp_path / "out" / "table.md").read_text()
     mean = np.mean([r["AUC"] for r in rows if r["method"] == "dsrsd_net"])
     assert f"| dsrsd_net | 2 | {mean:.4f} (" in table
+    quick = [*base, "--method", "logistic: all", "--seeds", "1", "--folds", "1"]
+    assert runner.invoke(app, quick, catch_exceptions=False).exit_code == 0
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| logistic: all | 1 |" in table  # what ran on all splits is not mixed with a quick look
+    assert "| dsrsd_net |" not in table
+    assert runner.invoke(app, [*base, *methods, "--seeds", "2"], catch_exceptions=False).exit_code == 0
+    assert f"| dsrsd_net | 2 | {mean:.4f} (" in (tmp_path / "out" / "table.md").read_text()
+    assert len(record.read_text().splitlines()) == 5
 
 
 def poisoned(study: Study, part: np.ndarray, *, inputs: bool) -> Study:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,12 @@ def test_train_resume_and_predict_by_command(tmp_path: Path) -> None:
         if g["group"] == "all" and g["figure"].startswith("size")
     }
     assert size["clicks"] > size["profile"]  # what decides is what is shown as deciding
+    packed = tmp_path / "students.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    twin = tmp_path / "twin"
+    done = run("predict", "dsrsd_net", "--weights", whole, "--table", packed, "-o", twin, "--by", "region")
+    assert done.exit_code == 0
+    assert (twin / "groups.csv").read_text() == (out / "groups.csv").read_text()
     page = (out / "index.html").read_text()
     assert "s5" in page
     assert "http" not in page.replace("http-equiv", "")
@@ -214,6 +221,7 @@ def test_the_parts_of_a_prediction_add_up(tmp_path: Path) -> None:
     [
         ({"modalities": {}}, "at least one modality"),
         ({"speed": 1}, "'speed' is unknown"),
+        ({}, "a modality that changes with the step"),
         ({"outcome": None, "next_step": None}, "neither"),
         ({"time": None}, "needs `id` and `time`"),
         ({"modalities": {"a": {"kind": "vector", "numeric": ["result"]}}}, "is the outcome"),

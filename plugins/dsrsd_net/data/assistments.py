@@ -99,6 +99,8 @@ def load_assistments(
         path = find(folder, f"{name}_fold{fold}.csv")
         people += read_fold(path, fold, problems=problems, drop_repeats=drop)[:limit]
     people = [p for p in people if len(p.right) > 1]
+    if not people:
+        raise TableError(f"{folder}: no student has two answers; copy the files again")
     _disjoint(people, folder)
     tokens = skill_tokens(folder / "skill.json")
     windows = [(p, k) for p in people for k in range(0, len(p.right), steps)]
@@ -167,7 +169,10 @@ def skill_tokens(path: Path) -> NDArray[np.float32] | None:
     """Hashed words of each skill's name (skills, L), 0 = none; None when names are numbers alone."""
     if not path.is_file():
         return None
-    names: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        names = {str(k): int(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, TypeError, AttributeError) as e:
+        raise TableError(f"{path}: {e}; it maps each skill's name to its number") from e
     if not any(re.search("[a-zA-Z]", name) for name in names):
         return None
     words = {number: _words(name) for name, number in names.items()}

@@ -120,4 +120,9 @@ def description(raw: Any) -> Description:
             )
         if column.kind == "sequence" and made.time is None:
             raise TableError(f"modality {name!r}: a sequence needs `id` and `time`")
+    if made.next_step is not None and not any(c.kind == "sequence" or c.per_step for c in found.values()):
+        raise TableError(
+            "`next_step` needs a modality that changes with the step; make one `kind: sequence`, or a text "
+            "`per_step: true`"
+        )
     return made

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from ..errors import TableError
 
-Columns = dict[str, list[str]]
+
+class Columns(dict[str, list[str]]):
+    """Columns of a file by name, with its path for errors."""
+
+    def __init__(self, path: Path, columns: dict[str, list[str]]) -> None:
+        super().__init__(columns)
+        self.path = path
 
 
 def find(folder: Path, name: str) -> Path:
@@ -49,12 +55,25 @@ def read_columns(folder: Path, name: str, needed: tuple[str, ...]) -> Columns:
             raise TableError(
                 f"{path}, line {line}: {len(row)} fields instead of {len(header)}; repair that line"
             )
-    return {c: [row[i] for row in body] for i, c in enumerate(header)}
+    return Columns(path, {c: [row[i] for row in body] for i, c in enumerate(header)})
 
 
-def numbers(values: list[str]) -> NDArray[np.float64]:
-    """Numbers of a column; an empty field or "?" is NaN."""
-    return np.array([float(v) if v not in ("", "?") else np.nan for v in values], dtype=np.float64)
+def numbers(columns: Columns, name: str) -> NDArray[np.float64]:
+    """Numbers of a column (rows,); an empty field or "?" is NaN.
+
+    Raises:
+        TableError: file, line and value of a field that is no number.
+
+    """
+    found = np.empty(len(columns[name]))
+    for i, text in enumerate(columns[name]):
+        try:
+            found[i] = float(text) if text not in ("", "?") else np.nan
+        except ValueError:
+            raise TableError(
+                f"{columns.path}, line {i + 2}: {name} is {text!r}, not a number; repair that line"
+            ) from None
+    return found
 
 
 def read_matrix(folder: Path, name: str) -> NDArray[np.float64]:
@@ -65,9 +84,12 @@ def read_matrix(folder: Path, name: str) -> NDArray[np.float64]:
     if rows and _is_header(rows[0]):
         rows = rows[1:]
     try:
-        return np.array(rows, dtype=np.float64)
+        values = np.array(rows, dtype=np.float64)
     except ValueError as e:
         raise TableError(f"{path}: holds something that is no number ({e}); every field must be one") from e
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise TableError(f"{path}: holds {len(rows)} rows of numbers; copy the file again")
+    return values
 
 
 def _is_header(row: list[str]) -> bool:

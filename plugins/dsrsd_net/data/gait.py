@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -21,13 +22,16 @@ def load_gait(folder: Path) -> Samples:
     path = folder / "grf.npz"
     if not path.is_file():
         raise TableError(f"{path}: no such file; give the folder that holds grf.npz")
-    with np.load(path, allow_pickle=False) as data:
-        curves, label, subject = (
-            data["feature"],
-            data["label"].astype(np.int64),
-            data["subject"].astype(np.int64),
-        )
-        channels, names = [str(c) for c in data["channels"]], tuple(str(n) for n in data["label_names"])
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            curves, label, subject = (
+                data["feature"],
+                data["label"].astype(np.int64),
+                data["subject"].astype(np.int64),
+            )
+            channels, names = [str(c) for c in data["channels"]], tuple(str(n) for n in data["label_names"])
+    except (KeyError, ValueError, OSError, BadZipFile) as e:
+        raise TableError(f"{path}: {e}; take the official grf.npz") from e
     inputs = []
     for foot in FEET:
         at = [i for i, channel in enumerate(channels) if channel.startswith(f"{foot} ")]

@@ -23,7 +23,7 @@ from scipy import stats
 from ..config import ModalityConfig
 from ..errors import TableError
 from ..samples import Samples
-from .files import find, numbers, read_columns
+from .files import Columns, find, numbers, read_columns
 from .oulad_clicks import click_steps
 
 Matrix = NDArray[np.float64]
@@ -36,7 +36,7 @@ PROFILE = ("log_previous_attempts", "studied_credits", "registered_on_day", "sta
 class Enrolments:
     """Rows of studentInfo and the key of each: (module, presentation, student)."""
 
-    columns: dict[str, list[str]]
+    columns: Columns
     keys: list[tuple[str, str, str]]
 
     @property
@@ -117,7 +117,7 @@ def still_registered(folder: Path, samples: Samples, day: int) -> NDArray[np.boo
     columns = ("code_module", "code_presentation", "id_student", "date_unregistration")
     rows = read_columns(folder, "studentRegistration.csv", columns)
     keys = zip(rows["code_module"], rows["code_presentation"], rows["id_student"], strict=True)
-    left = numbers(rows["date_unregistration"])
+    left = numbers(rows, "date_unregistration")
     gone = {"/".join(key) for key, when in zip(keys, left, strict=True) if when <= day}
     return np.array([name not in gone for name in samples.names])
 
@@ -141,13 +141,13 @@ def _profile(folder: Path, rolls: Enrolments) -> Matrix:
     at = zip(
         registered["code_module"], registered["code_presentation"], registered["id_student"], strict=True
     )
-    for key, when in zip(at, numbers(registered["date_registration"]), strict=True):
+    for key, when in zip(at, numbers(registered, "date_registration"), strict=True):
         if key in row_of:
             day[row_of[key]] = when
     info = rolls.columns
     numeric = [
-        np.log1p(numbers(info["num_of_prev_attempts"])),
-        np.log(numbers(info["studied_credits"]).clip(1)),
+        np.log1p(numbers(info, "num_of_prev_attempts")),
+        np.log(numbers(info, "studied_credits").clip(1)),
         np.sign(day) * np.log1p(np.abs(day)),
         np.array([float(p.endswith("J")) for p in info["code_presentation"]]),
     ]
@@ -179,14 +179,14 @@ def assessment_steps(folder: Path, rolls: Enrolments, days: list[int]) -> tuple[
         "studentAssessment.csv",
         ("id_assessment", "id_student", "date_submitted", "is_banked", "score"),
     )
-    due, weight = numbers(sheet["date"]), numbers(sheet["weight"])
+    due, weight = numbers(sheet, "date"), numbers(sheet, "weight")
     place = {a: i for i, a in enumerate(sheet["id_assessment"])}
     courses = list(zip(sheet["code_module"], sheet["code_presentation"], strict=True))
     row_of = rolls.row_of
     made: list[dict[int, tuple[float, float, bool]]] = [{} for _ in rolls.keys]
     values = zip(
-        hand_in["id_assessment"], hand_in["id_student"], numbers(hand_in["date_submitted"]),
-        hand_in["is_banked"], numbers(hand_in["score"]), strict=True,
+        hand_in["id_assessment"], hand_in["id_student"], numbers(hand_in, "date_submitted"),
+        hand_in["is_banked"], numbers(hand_in, "score"), strict=True,
     )  # fmt: skip
     for assessment, student, day, banked, mark in values:
         at = place.get(assessment)

@@ -47,7 +47,7 @@ def _summaries(folder: Path, keys: list[Key], weeks: tuple[int, ...]) -> tuple[M
     present = np.zeros(len(keys), dtype=bool)
     for t, week in enumerate(weeks):
         columns = read_columns(folder, f"clicks_to_week_{week}.csv", ("id_student", *SUMMARY))
-        values = np.stack([numbers(columns[c]) for c in SUMMARY], 1)
+        values = np.stack([numbers(columns, c) for c in SUMMARY], 1)
         for student, row in zip(columns["id_student"], values, strict=True):
             at = row_of.get(student)
             if at is not None:

@@ -14,7 +14,8 @@ from ..training import Scores
 Matrix = NDArray[np.float64]
 
 
-def _sklearn() -> Any:
+def sklearn_modules() -> Any:
+    """scikit-learn with what the baselines use, or an error that names the extra."""
     try:
         import sklearn.ensemble
         import sklearn.linear_model
@@ -67,7 +68,7 @@ def step_columns(samples: Samples) -> tuple[Matrix, list[int]]:
 
 def logistic(samples: Samples, train: Index, validation: Index, test: Index) -> Scores:
     """Outcome probabilities of `test` from logistic regression; its strength is chosen on `validation`."""
-    sk = _sklearn()
+    sk = sklearn_modules()
     x, y = np.nan_to_num(flat_columns(samples)[0]), samples.outcome.numpy()
     best, kept = -1.0, None
     for strength in (0.001, 0.01, 0.1, 1.0):
@@ -103,7 +104,7 @@ def boosted(samples: Samples, train: Index, test: Index, seed: int) -> Scores:
 
 
 def _fit(x: Matrix, y: NDArray[np.int64], codes: list[int], seed: int) -> Any:
-    sk = _sklearn()
+    sk = sklearn_modules()
     # A column that is empty in training cannot be binned (scikit-learn 1.9): an empty one stays so as zeros.
     empty = ~np.isfinite(x).any(0)
     x = np.where(empty, 0.0, x)

@@ -12,8 +12,10 @@ from ..network import DSRSDNet
 from ..samples import Samples
 from ..training import Scores, fit, score
 from .boosting import boosted, logistic
+from .linear_start import MEMBERS, START, averaged_logistic, averaged_start
 from .protocol import Split, Study
 
+AVERAGED = f"logistic, mean of {MEMBERS}"
 ABLATIONS: dict[str, dict[str, float]] = {
     "no alignment": {"align": 0.0},
     "no decorrelation": {"decorrelation": 0.0},
@@ -31,6 +33,8 @@ def method_names(study: Study) -> list[str]:
     several = len(names) > 1
     tools = ["boosting", *(["logistic"] if study.linear else [])]
     alone = [f"{what}: {n}" for what in ("alone", *tools) for n in names]
+    if study.start is not None:
+        alone += [START, *(f"{AVERAGED}: {n}" for n in names)]
     together = [*METHODS, *(f"{t}: all" for t in tools)] if several else []
     return ["dsrsd_net", *together, *alone]
 
@@ -38,7 +42,8 @@ def method_names(study: Study) -> list[str]:
 def prepared(study: Study, method: str, split: Split, seed: int) -> Samples:
     """The study's samples with the modalities of `method`: "a: b" is tool a on modality b or on all."""
     samples, kind, _, which = study.samples, *method.partition(": ")
-    if kind not in ("boosting", "logistic", "alone", "dsrsd_net", *METHODS) and method not in ABLATIONS:
+    tools = ("boosting", "logistic", AVERAGED, "alone", "dsrsd_net", START)
+    if kind not in (*tools, *METHODS) and method not in ABLATIONS:
         raise TableError(f"method {method!r} is unknown; use {', '.join(method_names(study))} or an ablation")
     if study.prepare is not None:
         samples = study.prepare(samples, split, seed)
@@ -65,6 +70,13 @@ def run_method(study: Study, method: str, split: Split, seed: int) -> Scores:
         return boosted(prepared(study, method, split, seed), split.train, split.test, seed)
     if tool == "logistic":
         return logistic(prepared(study, method, split, seed), split.train, split.validation, split.test)
+    if tool == AVERAGED:
+        return averaged_logistic(prepared(study, method, split, seed), *split, seed)
+    if tool == START:
+        if study.start is None:
+            raise TableError(f"{study.name}: has no method {method!r}")
+        samples = prepared(study, method, split, seed)
+        return averaged_start(study.config, study.start, samples, *split, seed)
     model, samples = train_method(study, method, split, seed)
     return score(model, samples.take(split.test))
 

@@ -15,7 +15,7 @@ from spinecore.metrics.ranking import Estimate
 from .methods import ABLATIONS
 from .tables import Rows, read_rows
 
-APART = ("method", "seed", "cpu_seconds")
+APART = ("method", "seed", "folds", "cpu_seconds", "wall_seconds")
 LOWER = ("Brier", "ECE")
 """Figures of which less is better."""
 TITLES = {

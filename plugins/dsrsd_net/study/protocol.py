@@ -39,6 +39,7 @@ class Study:
         part: name and (N,) mask of samples whose AUC is given apart.
         notes: counts and choices, for the report.
         linear: add logistic regression to the scikit-learn baselines.
+        start: options of networks that start from logistic regressions; None: there are none.
         transfer: the test people are of a domain (presentation, site, year) that training does not see.
 
     """
@@ -52,6 +53,7 @@ class Study:
     part: tuple[str, NDArray[np.bool_]] | None = None
     notes: tuple[str, ...] = field(default=())
     linear: bool = False
+    start: FitOptions | None = None
     transfer: bool = False
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Judge the methods on a data set; writes OUT/results.jsonl, table.md and index.html.
 
-    What is in OUT already is not run again.
+    What is in OUT already is not run again; what ran on other `folds` is neither counted nor shown.
 
     Args:
         name: of `STUDIES`.
@@ -64,20 +64,23 @@ def run_study(
         study = replace(study, notes=(*study.notes, f"only {folds} of the splits of each seed"))
     out.mkdir(parents=True, exist_ok=True)
     record = out / "results.jsonl"
-    rows = _read(record)
+    rows = [row for row in _read(record) if row.get("folds") == folds]
     done = {(row["method"], row["seed"]) for row in rows}
     chosen = [*(methods or method_names(study)), *(ABLATIONS if ablations else ())]
     for seed in range(1, seeds + 1):
         for method in dict.fromkeys(chosen):
             if (method, seed) in done:
                 continue
-            begin = time.process_time()
+            begin, clock = time.process_time(), time.perf_counter()
             row: dict[str, Any] = {
                 "method": method,
                 "seed": seed,
                 **pooled_figures(study, method, seed, folds),
             }
             row["cpu_seconds"] = round(time.process_time() - begin, 1)
+            row["wall_seconds"] = round(time.perf_counter() - clock, 1)
+            if folds is not None:
+                row["folds"] = folds
             rows.append(row)
             with record.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")

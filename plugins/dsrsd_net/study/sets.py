@@ -16,6 +16,7 @@ from ..data.digits import WEAK, load_digits
 from ..data.gait import load_gait
 from ..data.oulad import load_oulad, still_registered
 from ..data.practice import fill_ease
+from ..errors import TableError
 from ..samples import Samples, group_folds, split_groups
 from ..training import FitOptions
 from .protocol import Split, Study
@@ -82,6 +83,7 @@ def gait(folder: Path) -> Study:
         cross_validation(samples, 5, 0.15, balanced=True),
         notes=(f"{len(samples)} trials of {people} people, five folds by person",),
         linear=True,
+        start=FitOptions(epochs=60, batch=128, lr=5e-4, weight_decay=0.05, patience=40),
     )
 
 
@@ -146,6 +148,10 @@ def oulad_time(folder: Path) -> Study:
         test = np.flatnonzero(final.numpy())
         again = np.isin(samples.group.numpy(), samples.group[final].numpy())
         rest = np.flatnonzero(~final.numpy() & ~again)
+        if len(samples.domains) < 2:
+            raise TableError(
+                f"{folder}: holds the presentation {', '.join(samples.domains)} alone; two are needed"
+            )
 
         def of(seed: int) -> list[Split]:
             train, held = split_groups(samples.group, 0.12, seed, rest)

@@ -19,6 +19,8 @@ LONGEST_GAP = 12
 """Frames (0.4 s at 30 Hz) that are bridged by a straight line; our choice."""
 CORRELATED_SHARE = 0.5
 """A correlation needs both joints in this share of the frames; our choice."""
+TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+"""Joints whose mid-points are the ends of the torso."""
 
 _PLACE = {name: i for i, name in enumerate(POINTS)}
 _FROM = np.array([_PLACE[a] for a, _ in VECTORS])
@@ -64,6 +66,13 @@ def torso_length(joints: Array) -> float:
     lengths = lengths[np.isfinite(lengths)]
     length = float(np.median(lengths)) if len(lengths) else float("nan")
     if not length > 0:
+        lost = [n for n in TRUNK if not np.isfinite(joints[:, INDEX[n]]).all(-1).any()]
+        if lost:
+            are = "is" if len(lost) == 1 else "are"
+            raise GaitError(
+                f"{', '.join(lost)} {are} not in any of {len(joints)} frames; the map needs both shoulders "
+                "and both hips: film or export them, and name markers so"
+            )
         apart = f" and their distance is {length:g}" if len(lengths) else ""
         raise GaitError(
             f"shoulders and hips are seen together in {len(lengths)} of {len(joints)} frames{apart}; "

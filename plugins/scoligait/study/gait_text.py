@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from ..samples import Clips, clip_arrays, stack_clips
 from ..space import seen_from
 from ..text.encoders import hashed
 
+Array = NDArray[np.float64]
 RATE = 100 / 3
 STRIDE = 48
 SEEN_FROM_DEG = 45.0
@@ -41,24 +44,20 @@ class GaitText:
         path = folder / "joint_positions_33hz.npz"
         draw = np.random.default_rng(0)
         arrays, self.motion, self.judged = [], [], []
-        with np.load(path, allow_pickle=False) as data:
-            names = [str(n) for n in data["joints"]]
-            for m, row in enumerate(self.motions):
-                points = data[row["motion"]].astype(float)
-                whole = walk_in_space(points, names, RATE, row["motion"], row["actor"])
-                for walk, judged in _views(whole, draw):
-                    arrays.append(clip_arrays(walk, config))
-                    self.motion.append(m)
-                    self.judged.append(judged)
+        for m, (row, points, names) in enumerate(_points(path, self.motions)):
+            whole = walk_in_space(points, names, RATE, row["motion"], row["actor"])
+            for walk, judged in _views(whole, draw):
+                arrays.append(clip_arrays(walk, config))
+                self.motion.append(m)
+                self.judged.append(judged)
         self.arrays = arrays
         self.actor = np.array([row["actor"] for row in self.motions])
 
     def clips(self, train_actor: str, seed: int) -> tuple[Clips, NDArray[np.intp], NDArray[np.intp]]:
         """Clips, those of the training actor, and the judged ones of the other.
 
-        Half of the describing people, drawn by `seed`, describe the training actor, the others the one
-        that is
-        judged: neither the walker nor the words are known. All clips of a motion have the same first text.
+        Half of the describing people, drawn by `seed`, describe the training actor, the others the one that
+        is judged: neither the walker nor the words are known. All clips of a motion have the same first text.
         """
         people = sorted({who for pairs in self.texts.values() for who, _ in pairs})
         draw = np.random.default_rng(seed)
@@ -93,6 +92,22 @@ def _views(whole: Walk, draw: np.random.Generator) -> list[tuple[Walk, bool]]:
         other = varied(whole, draw, (SEEN_FROM_DEG - 20, SEEN_FROM_DEG + 20))
         found += [(mirrored(c) if number % 2 else c, False) for c in clips(other, stride=STRIDE)]
     return found
+
+
+def _points(path: Path, motions: list[dict[str, str]]) -> Iterator[tuple[dict[str, str], Array, list[str]]]:
+    """Each motion with its markers (T, M, 3) and their names.
+
+    Raises:
+        GaitError: no such file, or a motion that it lacks.
+
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            names = [str(n) for n in data["joints"]]
+            for row in motions:
+                yield row, data[row["motion"]].astype(float), names
+    except (KeyError, ValueError, OSError, BadZipFile) as e:
+        raise GaitError(f"{path}: {e}; give the folder of gait_text_3d as it was published") from e
 
 
 def _motions(folder: Path) -> list[dict[str, str]]:

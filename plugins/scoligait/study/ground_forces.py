@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +54,12 @@ def load_forces(folder: Path) -> tuple[Clips, ScoliGaitConfig, Array]:
     path = folder / "grf.npz"
     if not path.is_file():
         raise GaitError(f"{path}: no such file; give the folder of gait_grf")
-    with np.load(path, allow_pickle=False) as data:
-        curves = data["feature"][..., :POINTS].astype(np.float64)
-        label, subject = data["label"].astype(int), data["subject"].astype(int)
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            curves = data["feature"][..., :POINTS].astype(np.float64)
+            label, subject = data["label"].astype(int), data["subject"].astype(int)
+    except (KeyError, ValueError, OSError, BadZipFile) as e:
+        raise GaitError(f"{path}: {e}; take the official grf.npz") from e
     values = force_map(curves).astype(np.float32)
     count, points, columns = values.shape
     config = ScoliGaitConfig(

@@ -17,7 +17,7 @@ from .protocol import Study
 from .sets import STUDIES
 
 Report = Callable[[str], None]
-APART = ("method", "seed", "cpu_seconds")
+APART = ("method", "seed", "folds", "cpu_seconds")
 
 
 def run_study(
@@ -31,7 +31,9 @@ def run_study(
     folds: int | None = None,
     robust: bool = False,
 ) -> list[dict[str, Any]]:
-    """Judge the methods on a data set; OUT/results.jsonl and OUT/table.md, what is there is not run again.
+    """Judge the methods on a data set; OUT/results.jsonl and OUT/table.md.
+
+    What is in OUT already is not run again; what ran on other `folds` is neither counted nor shown.
 
     Args:
         name: of `STUDIES`.
@@ -53,7 +55,7 @@ def run_study(
     notes = study.notes if folds is None else (*study.notes, f"only {folds} of the splits of each seed")
     out.mkdir(parents=True, exist_ok=True)
     record = out / "results.jsonl"
-    rows = _read(record)
+    rows = [row for row in _read(record) if row.get("folds") == folds]
     done = {(row["method"], row["seed"]) for row in rows}
     for seed in range(1, seeds + 1):
         for method in methods or study.methods:
@@ -64,6 +66,8 @@ def run_study(
             seconds = round(time.process_time() - begin, 1)
             for judged, figures in found.items():
                 row = {"method": judged, "seed": seed, **figures, "cpu_seconds": seconds}
+                if folds is not None:
+                    row["folds"] = folds
                 rows.append(row)
                 with record.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row) + "\n")

@@ -1,9 +1,8 @@
 """Clinical-prior text: phrases from how a walk's features lie against a reference, and from nothing else.
 
 After the paper, text is made from kinematic priors; which features, the reference and the limit of one
-standard
-deviation follow the authors' later prompt report; the side words and sentences are our choice. The reference
-comes from training subjects only, and no function here takes a label.
+standard deviation follow the authors' later prompt report; the side words and sentences are our choice. The
+reference comes from training subjects only, and no function here takes a label.
 """
 
 from __future__ import annotations

@@ -108,7 +108,13 @@ def test_a_study_runs_resumes_and_tables(tmp_path: Path, monkeypatch: pytest.Mon
     text = (out / "table.md").read_text()
     assert "40 trials of 20 subjects" in text
     assert "only 2 of the splits" in text
+    whole = run_study("gait_grf", tmp_path, out, methods=["majority"], seeds=1)
+    assert len(whole) == 1  # a quick look at two folds is no result of five
+    assert "only 2" not in (out / "table.md").read_text()
     with pytest.raises(GaitError, match="study 'x' is unknown"):
         run_study("x", tmp_path, out)
     with pytest.raises(GaitError, match="method 'x' is unknown"):
         run_study("gait_grf", tmp_path, out, methods=["x"])
+    np.savez(tmp_path / "grf.npz", label=label)
+    with pytest.raises(GaitError, match=r"grf.npz.*feature"):
+        run_study("gait_grf", tmp_path, out)

@@ -99,6 +99,19 @@ def test_another_body_keeps_every_turn() -> None:
     np.testing.assert_allclose(other_body(world, dict.fromkeys(PARTS, 1.0)), world, atol=1e-12)
 
 
+def test_a_motion_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder = small_set(tmp_path)
+    path = folder / "joint_positions_33hz.npz"
+    with np.load(path) as file:
+        kept = dict(list(file.items())[:-1])
+    np.savez(path, **kept)
+    with pytest.raises(GaitError, match=r"joint_positions_33hz.npz: .*as it was published"):
+        GaitText(folder, CONFIG)
+    path.unlink()
+    with pytest.raises(GaitError, match=r"joint_positions_33hz.npz.*as it was published"):
+        GaitText(folder, CONFIG)
+
+
 def test_variants_need_space_and_follow_the_seed(tmp_path: Path) -> None:
     data = GaitText(small_set(tmp_path), CONFIG)
     again = GaitText(small_set(tmp_path), CONFIG)

@@ -316,6 +316,14 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, name: str) -> None:
     assert name in str(caught.value)
 
 
+def never_both() -> Array:
+    """The left shoulder in one half of the frames, the right one in the other."""
+    points = pixels()
+    points[:30, INDEX["left_shoulder"]] = np.nan
+    points[30:, INDEX["right_shoulder"]] = np.nan
+    return points
+
+
 def untrained() -> tuple[ScoliGait, dict[str, Any]]:
     """A model and a card; the poses are refused before either matters."""
     reference = Reference(*(np.full(len(MEASURES), v) for v in (0.0, 1.0)), 1)
@@ -326,7 +334,12 @@ def untrained() -> tuple[ScoliGait, dict[str, Any]]:
     ("points", "rate", "words"),
     [
         (pixels(1), 30, r"0\.03 s long; a walk needs at least 1\.07 s"),
-        (np.full((96, 17, 2), np.nan), 30, r"seen together in 0 of 96 frames; a walk needs the whole trunk"),
+        (
+            np.full((96, 17, 2), np.nan),
+            30,
+            r"hip are not in any of 96 frames; .*both hips",
+        ),
+        (never_both(), 30, r"seen together in 0 of 60 frames; a walk needs the whole trunk"),
         (np.zeros((96, 17, 2)), 30, r"96 of 96 frames and their distance is 0"),
         (np.zeros((96, 21, 2)), 30, r"shape \(96, 21, 2\); \(T, 17, 2 or 3\) is needed"),
         (pixels(), -3, r"the frame rate is -3\.0; give --rate"),

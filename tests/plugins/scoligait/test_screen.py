@@ -70,7 +70,7 @@ def test_failures_are_kept_and_named(run: Path) -> None:
     reasons = [json.loads(f.read_text()) for f in sorted((run / "out" / "json").glob("*.json"))]
     told = {r["recording"]: r["reason"] for r in reasons if r["reason"]}
     assert "not readable JSON" in told["broken.json"]
-    assert "a walk needs the whole trunk in view" in told["<b>legs<i>.csv"]
+    assert "left_shoulder, right_shoulder are not in any of 96 frames" in told["<b>legs<i>.csv"]
     assert "legs" in told["<b>legs<i>.csv"]
 
 

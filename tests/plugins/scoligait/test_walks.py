@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
+from spinecore.plugins.scoligait.config import ScoliGaitConfig
 from spinecore.plugins.scoligait.cycle import steps
 from spinecore.plugins.scoligait.errors import GaitError
 from spinecore.plugins.scoligait.joints import INDEX
+from spinecore.plugins.scoligait.network import ScoliGait
 from spinecore.plugins.scoligait.pose import Walk, clips, mirrored, quality_flags, resampled
-from spinecore.plugins.scoligait.readers import read_recording
+from spinecore.plugins.scoligait.reader import GaitReader
+from spinecore.plugins.scoligait.readers import Recording, read_recording
 from spinecore.plugins.scoligait.simulator import Camera, Walker, simulate
+from spinecore.plugins.scoligait.text.findings import MEASURES, Reference
 
 Array = NDArray[np.float64]
 STILL = Camera(noise=0.0, dropout=0.0)
@@ -109,6 +113,18 @@ def test_real_trc_agrees_with_the_heels() -> None:
     assert np.isnan(got.right_s)  # the recording begins after a left contact: no right step is whole
     ours = apart[landing["L"]] / -apart[landing["R"]]
     assert got.length_symmetry == pytest.approx(ours, abs=0.08)
+
+
+def test_a_real_trc_without_shoulders_is_refused_by_name(tmp_path: Path) -> None:
+    """Its steps can be counted; the map has no torso to measure in, and the reason says what to add."""
+    path = gait_files() / "walk.trc"
+    reference = Reference(*(np.full(len(MEASURES), v) for v in (0.0, 1.0)), 1)
+    reader = GaitReader(ScoliGait(ScoliGaitConfig()), {"reference": reference.as_dict()})
+    with pytest.raises(GaitError) as caught:
+        reader.screen(Recording(path, path.name, "anna"), tmp_path, "plot")
+    words = "left_shoulder, right_shoulder are not in any of 37 frames; the map needs both shoulders"
+    assert str(caught.value).startswith(f"{path}: {words}")
+    assert "name markers so" in str(caught.value)
 
 
 def test_real_video_decodes() -> None:

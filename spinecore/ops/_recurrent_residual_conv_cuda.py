@@ -33,11 +33,11 @@ def fused(x: Tensor, steps: int) -> bool:
 
 
 def in_lane_order(w: Tensor) -> Tensor:
-    """(C, C, 3, 3), padded to 16, 32 or 64 channels, flat, in the order in which the threads of a warp read it.
+    """(C, C, 3, 3), padded to 16, 32 or 64 channels, flat, in the order in which a warp's threads read it.
 
     In half precision every lane reads the right-hand fragments of two tensor-core products at once: 16 bytes
-    for each tap, 16 channels under the sum and 16 of the result. In float32 it reads the channels of the result
-    whose sums it has.
+    for each tap, 16 channels under the sum and 16 of the result. In float32 it reads, four at a time, the
+    channels of the result whose sums it has.
     """
     channels = max(16, 1 << (w.shape[0] - 1).bit_length())
     more = channels - w.shape[0]

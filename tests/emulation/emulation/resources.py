@@ -36,21 +36,25 @@ def short_name(mangled: str) -> str:
 
 
 @cache
-def _report(operator: str, architecture: int) -> str:
-    """What ptxas says of csrc/cuda/<operator>.cu as the package is built (machine code of sm_80 and later from one
-    PTX), a digest of the machine code, and the PTX.
-    """
+def _ptx(operator: str, architecture: int) -> Path:
+    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90."""
     compiler = ptx.nvcc()
     assert compiler, "nvcc is needed"
     source = sources.ROOT / f"csrc/cuda/{operator}.cu"
-    code = f"arch=compute_{min(architecture, 80)},code=sm_{architecture}"
-    command = f"{compiler} -std=c++17 -gencode={code} -cubin -Xptxas=-v -I{sources.ROOT}/csrc/include"
-    command += f" --keep --keep-dir {{}}.kept {source} -o {{}}.cubin 2> {{}}"
+    shared = 80 if 80 <= architecture < 100 else architecture
+    make = [compiler, "-std=c++17", f"-arch=compute_{shared}", "-ptx"]
+    make += [f"-I{sources.ROOT}/csrc/include", str(source), "-o", "{}"]
+    return sources.cached(f"{operator}.ptx", [source.read_bytes(), sources.headers()], make)
+
+
+@cache
+def _report(operator: str, architecture: int) -> str:
+    """What ptxas says of csrc/cuda/<operator>.cu, and a digest of the machine code."""
+    path = _ptx(operator, architecture)
+    compile_it = f"{ptx.nvcc()} -arch=sm_{architecture} -cubin -Xptxas=-v {path} -o {{}}.cubin 2> {{}}"
     digest = f"{sys.executable} {sources.HERE}/emulation/cubin.py {{}}.cubin >> {{}}"
-    ptx_too = "cat {}.kept/*.ptx >> {} && rm -r {}.kept {}.cubin"
-    make = ["/bin/sh", "-c", f"mkdir {{}}.kept && {command} && {digest} && {ptx_too}"]
-    key = [source.read_bytes(), sources.headers()]
-    return sources.cached(f"{operator}_{architecture}.txt", key, make).read_text()
+    make = ["/bin/sh", "-c", f"{compile_it} && {digest} && rm {{}}.cubin"]
+    return sources.cached(f"{operator}_{architecture}.txt", [path.read_bytes()], make).read_text()
 
 
 def machine_code(operator: str, architecture: int) -> str:
@@ -69,7 +73,8 @@ def cuda_resources(
     those of the kernels that are called otherwise.
     """
     report = _report(operator, architecture)
-    bodies = {match[1]: match[0] for match in _BODY.finditer(report)}
+    emitted = _ptx(operator, architecture).read_text()
+    bodies = {match[1]: match[0] for match in _BODY.finditer(emitted)}
     kernels = {}
     for match in _COMPILED.finditer(report):
         shared = re.search(r"(\d+) bytes smem", match[0])

@@ -62,7 +62,7 @@ def scse_gate_forward(
     channel_gate: Tensor,
     spatial_gate: Tensor,
     pooled: Tensor,
-) -> None:
+) -> bool:
     """Write y = x * (c + s) (mode 0) or x * max(c, s) (mode 1), both gates and the channel means.
 
     x, y (N,C,H,W) float32 or bfloat16, both contiguous or both channels-last; w1 (R,C), b1 (R,), w2 (C,R),
@@ -89,7 +89,7 @@ def scse_gate_backward(
     dws: Tensor,
     dbs: Tensor,
     workspace: Tensor,
-) -> None:
+) -> bool:
     """Write the gradients of `scse_gate_forward`, whose gates and means are given back.
 
     dy and dx like x; the other gradients like their parameters, all written, none read. Where both gates are
@@ -103,7 +103,7 @@ def same_bytes(a: Tensor, b: Tensor) -> bool:
 def winograd_weights_size(in_channels: int, out_channels: int) -> int:
     """Float32 elements of transformed weights under the selected instruction set."""
 
-def winograd_transform(w: Tensor, transposed: bool, to: Tensor) -> None:
+def winograd_transform(w: Tensor, transposed: bool, to: Tensor) -> bool:
     """Write the transformed weights of w (O,I,3,3) float32: of the convolution I -> O or, `transposed`, of
     its data gradient O -> I. They serve the instruction set selected now.
     """
@@ -391,7 +391,7 @@ def cross_decorrelation_backward(
 def conv1x1_workspace(in_channels: int, out_channels: int) -> int:
     """Size of the workspace of `conv1x1_forward`, in float32 elements."""
 
-def conv1x1_forward(x: Tensor, w: Tensor, bias: Tensor, y: Tensor, workspace: Tensor) -> None:
+def conv1x1_forward(x: Tensor, w: Tensor, bias: Tensor, y: Tensor, workspace: Tensor) -> bool:
     """Write y = w x + bias at every pixel.
 
     x (N,I,H,W) and y (N,O,H,W) float32 or bfloat16, channels-last; w (O,I), bias (O,) and the workspace
@@ -403,7 +403,7 @@ def conv1x1_backward_workspace(pixels: int, in_channels: int, out_channels: int)
 
 def conv1x1_backward(
     x: Tensor, dy: Tensor, w: Tensor, dx: Tensor, dw: Tensor, d_bias: Tensor, workspace: Tensor
-) -> None:
+) -> bool:
     """Write the gradients of `conv1x1_forward`; dx without elements is not wanted.
 
     Images channels-last and of one dtype; w and dw (O,I), d_bias (O,) and the workspace
@@ -426,7 +426,7 @@ def conv1x1_bn_forward(
     variance: Tensor,
     inverse: Tensor,
     workspace: Tensor,
-) -> None:
+) -> bool:
     """Write z = w x, its statistics over all pixels and y = activation(gamma (z - mean) inverse + beta).
 
     x (N,I,H,W), z and y (N,O,H,W) float32 or bfloat16, channels-last; w (O,I), the workspace
@@ -448,7 +448,7 @@ def conv1x1_bn_backward(
     d_gamma: Tensor,
     d_beta: Tensor,
     workspace: Tensor,
-) -> None:
+) -> bool:
     """Write the gradients of `conv1x1_bn_forward`; dx without elements is not wanted."""
 
 def fused_conv_weights_size(depth: int, out_channels: int) -> int:
@@ -483,9 +483,10 @@ def pool2x2(x: Tensor, pooling: int, y: Tensor) -> bool:
     """
 
 class Program:
-    """Calls recorded by methods of the names `conv3x3_forward`, `fused_conv_forward`, `pool2x2` and
-    `recurrent_residual_conv_forward`, which take the arguments of those functions, and repeated by `run`. The
-    caller keeps every tensor it has passed.
+    """Calls recorded by methods, repeated by `run`. The caller keeps every tensor it has passed.
+
+    The methods have the names and arguments of the functions of the convolutions and of the gate that answer
+    whether all is finite (always, where only Winograd's transform could tell).
     """
 
     def __init__(self) -> None: ...

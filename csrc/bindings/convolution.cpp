@@ -17,8 +17,10 @@ int64_t weights_size(int64_t in, int64_t out) {
   return winograd_weights_size(in, out);
 }
 
-void transform(View w, bool transposed, View to) {
-  call(winograd_transform, named(w, "w"), transposed, named(to, "to"));
+Step transform(View w, bool transposed, View to) {
+  return [w = named(w, "w"), transposed, to = named(to, "to")](bool* /*finite*/) {
+    return winograd_transform(w, transposed, to);
+  };
 }
 
 bool equal_bytes(View a, View b) { return same_bytes(a, b); }
@@ -46,7 +48,7 @@ Step recurrent_forward(View x, View w_in, View w_rec, View scale, View shift, in
   };
 }
 
-bool backward(View x, View dy, View y, View weights, View dx, View d_residual, View dw, View d_bias, View workspace) {
+Step backward(View x, View dy, View y, View weights, View dx, View d_residual, View dw, View d_bias, View workspace) {
   const Conv3x3BackwardViews views{named(x, "x"),
                                    named(dy, "dy"),
                                    named(y, "y"),
@@ -56,9 +58,7 @@ bool backward(View x, View dy, View y, View weights, View dx, View d_residual, V
                                    named(dw, "dw"),
                                    named(d_bias, "d_bias"),
                                    named(workspace, "workspace")};
-  bool finite = true;
-  call(conv3x3_backward, views, &finite);
-  return finite;
+  return [views](bool* finite) { return conv3x3_backward(views, finite); };
 }
 
 int64_t backward_workspace(int64_t n, int64_t in, int64_t height, int64_t width, int64_t out) {
@@ -72,7 +72,7 @@ int64_t backward_workspace(int64_t n, int64_t in, int64_t height, int64_t width,
 
 void bind_convolution(py::module_& module) {
   module.def("winograd_weights_size", &weights_size, py::arg("in_channels"), py::arg("out_channels"));
-  module.def("winograd_transform", &transform, py::arg("w"), py::arg("transposed"), py::arg("to"));
+  define_step(module, "winograd_transform", &transform, py::arg("w"), py::arg("transposed"), py::arg("to"));
   module.def("same_bytes", &equal_bytes, py::arg("a"), py::arg("b"));
   define_step(module, "conv3x3_forward", &forward, py::arg("x"), py::arg("weights"), py::arg("bias"),
               py::arg("residual"), py::arg("relu"), py::arg("y"));
@@ -81,8 +81,8 @@ void bind_convolution(py::module_& module) {
   define_step(module, "recurrent_residual_conv_forward", &recurrent_forward, py::arg("x"), py::arg("w_in"),
               py::arg("w_rec"), py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
               py::arg("workspace"));
-  module.def("conv3x3_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("y"), py::arg("weights"),
-             py::arg("dx"), py::arg("d_residual"), py::arg("dw"), py::arg("d_bias"), py::arg("workspace"));
+  define_step(module, "conv3x3_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("y"), py::arg("weights"),
+              py::arg("dx"), py::arg("d_residual"), py::arg("dw"), py::arg("d_bias"), py::arg("workspace"));
   module.def("conv3x3_backward_workspace", &backward_workspace, py::arg("n"), py::arg("in_channels"), py::arg("h"),
              py::arg("w"), py::arg("out_channels"));
 }

@@ -2,7 +2,7 @@
 
 #include <pybind11/stl.h>
 
-#include "bindings.h"
+#include "program.h"
 
 namespace py = pybind11;
 
@@ -22,7 +22,7 @@ int64_t workspace(View x, int64_t steps, bool backward) {
   return backward ? recurrence_backward_workspace(x, steps) : recurrence_forward_workspace(x, steps);
 }
 
-bool forward(View x, View w_in, View w_rec, View gamma, View beta, double eps, bool residual, View y, View mean,
+Step forward(View x, View w_in, View w_rec, View gamma, View beta, double eps, bool residual, View y, View mean,
              View variance, View inverse_std, Views z, View space) {
   const RecurrenceForwardViews views{named(x, "x"),
                                      named(w_in, "w_in"),
@@ -35,9 +35,7 @@ bool forward(View x, View w_in, View w_rec, View gamma, View beta, double eps, b
                                      named(inverse_std, "inverse_std"),
                                      named(space, "workspace"),
                                      all_named(z, "z")};
-  bool finite = true;
-  call(recurrence_forward, views, eps, residual, &finite);
-  return finite;
+  return [views, eps, residual](bool* finite) { return recurrence_forward(views, eps, residual, finite); };
 }
 
 bool preactivations(View x, View w_in, View w_rec, View scale, View shift, Views z, View space) {
@@ -58,7 +56,7 @@ bool preactivations(View x, View w_in, View w_rec, View scale, View shift, Views
   return finite;
 }
 
-bool backward(View x, View dy, View w_in, View w_rec, View weight, View bias, View mean, View inverse_std, Views z,
+Step backward(View x, View dy, View w_in, View w_rec, View weight, View bias, View mean, View inverse_std, Views z,
               bool batch_statistics, bool residual, View dx, View dw_in, View dw_rec, View d_weight, View d_bias,
               View du, View dd, View space) {
   const RecurrenceBackwardViews views{
@@ -67,24 +65,24 @@ bool backward(View x, View dy, View w_in, View w_rec, View weight, View bias, Vi
       named(dx, "dx"),         named(dw_in, "dw_in"), named(dw_rec, "dw_rec"), named(d_weight, "d_weight"),
       named(d_bias, "d_bias"), named(du, "du"),       named(dd, "dd"),         named(space, "workspace"),
       all_named(z, "z")};
-  bool finite = true;
-  call(recurrence_backward, views, batch_statistics, residual, &finite);
-  return finite;
+  return [views, batch_statistics, residual](bool* finite) {
+    return recurrence_backward(views, batch_statistics, residual, finite);
+  };
 }
 
 }  // namespace
 
 void bind_recurrent_residual_conv_bn(py::module_& module) {
   module.def("recurrence_workspace", &workspace, py::arg("x"), py::arg("steps"), py::arg("backward"));
-  module.def("recurrence_forward", &forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"), py::arg("gamma"),
-             py::arg("beta"), py::arg("eps"), py::arg("residual"), py::arg("y"), py::arg("mean"), py::arg("variance"),
-             py::arg("inverse_std"), py::arg("z"), py::arg("workspace"));
+  define_step(module, "recurrence_forward", &forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"), py::arg("gamma"),
+              py::arg("beta"), py::arg("eps"), py::arg("residual"), py::arg("y"), py::arg("mean"), py::arg("variance"),
+              py::arg("inverse_std"), py::arg("z"), py::arg("workspace"));
   module.def("recurrence_preactivations", &preactivations, py::arg("x"), py::arg("w_in"), py::arg("w_rec"),
              py::arg("scale"), py::arg("shift"), py::arg("z"), py::arg("workspace"));
-  module.def("recurrence_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("w_in"), py::arg("w_rec"),
-             py::arg("weight"), py::arg("bias"), py::arg("mean"), py::arg("inverse_std"), py::arg("z"),
-             py::arg("batch_statistics"), py::arg("residual"), py::arg("dx"), py::arg("dw_in"), py::arg("dw_rec"),
-             py::arg("d_weight"), py::arg("d_bias"), py::arg("du"), py::arg("dd"), py::arg("workspace"));
+  define_step(module, "recurrence_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("w_in"), py::arg("w_rec"),
+              py::arg("weight"), py::arg("bias"), py::arg("mean"), py::arg("inverse_std"), py::arg("z"),
+              py::arg("batch_statistics"), py::arg("residual"), py::arg("dx"), py::arg("dw_in"), py::arg("dw_rec"),
+              py::arg("d_weight"), py::arg("d_bias"), py::arg("du"), py::arg("dd"), py::arg("workspace"));
 }
 
 }  // namespace spinecore

@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
-#include "bindings.h"
+#include "program.h"
 
 namespace py = pybind11;
 
 namespace spinecore {
 namespace {
 
-void forward(View x, View w1, View b1, View w2, View b2, View ws, View bs, int mode, View y, View channel_gate,
+Step forward(View x, View w1, View b1, View w2, View b2, View ws, View bs, int mode, View y, View channel_gate,
              View spatial_gate, View pooled) {
   const ScseGateForwardViews views{named(x, "x"),
                                    named(w1, "w1"),
@@ -22,10 +22,10 @@ void forward(View x, View w1, View b1, View w2, View b2, View ws, View bs, int m
                                    named(channel_gate, "channel_gate"),
                                    named(spatial_gate, "spatial_gate"),
                                    named(pooled, "pooled")};
-  call(scse_gate_forward, views, mode);
+  return [views, mode](bool* /*finite*/) { return scse_gate_forward(views, mode); };
 }
 
-void backward(View x, View dy, View w1, View b1, View w2, View b2, View ws, View channel_gate, View spatial_gate,
+Step backward(View x, View dy, View w1, View b1, View w2, View b2, View ws, View channel_gate, View spatial_gate,
               View pooled, int mode, View dx, View dw1, View db1, View dw2, View db2, View dws, View dbs,
               View workspace) {
   const ScseGateBackwardViews views{named(x, "x"),
@@ -46,7 +46,7 @@ void backward(View x, View dy, View w1, View b1, View w2, View b2, View ws, View
                                     named(dws, "dws"),
                                     named(dbs, "dbs"),
                                     named(workspace, "workspace")};
-  call(scse_gate_backward, views, mode);
+  return [views, mode](bool* /*finite*/) { return scse_gate_backward(views, mode); };
 }
 
 int64_t workspace_size(int64_t n, int64_t c, int64_t h, int64_t w, int64_t reduced) {
@@ -60,13 +60,13 @@ int64_t workspace_size(int64_t n, int64_t c, int64_t h, int64_t w, int64_t reduc
 void bind_scse_gate(py::module_& module) {
   module.def("scse_gate_workspace", &workspace_size, py::arg("n"), py::arg("c"), py::arg("h"), py::arg("w"),
              py::arg("reduced"));
-  module.def("scse_gate_forward", &forward, py::arg("x"), py::arg("w1"), py::arg("b1"), py::arg("w2"), py::arg("b2"),
-             py::arg("ws"), py::arg("bs"), py::arg("mode"), py::arg("y"), py::arg("channel_gate"),
-             py::arg("spatial_gate"), py::arg("pooled"));
-  module.def("scse_gate_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("w1"), py::arg("b1"), py::arg("w2"),
-             py::arg("b2"), py::arg("ws"), py::arg("channel_gate"), py::arg("spatial_gate"), py::arg("pooled"),
-             py::arg("mode"), py::arg("dx"), py::arg("dw1"), py::arg("db1"), py::arg("dw2"), py::arg("db2"),
-             py::arg("dws"), py::arg("dbs"), py::arg("workspace"));
+  define_step(module, "scse_gate_forward", &forward, py::arg("x"), py::arg("w1"), py::arg("b1"), py::arg("w2"),
+              py::arg("b2"), py::arg("ws"), py::arg("bs"), py::arg("mode"), py::arg("y"), py::arg("channel_gate"),
+              py::arg("spatial_gate"), py::arg("pooled"));
+  define_step(module, "scse_gate_backward", &backward, py::arg("x"), py::arg("dy"), py::arg("w1"), py::arg("b1"),
+              py::arg("w2"), py::arg("b2"), py::arg("ws"), py::arg("channel_gate"), py::arg("spatial_gate"),
+              py::arg("pooled"), py::arg("mode"), py::arg("dx"), py::arg("dw1"), py::arg("db1"), py::arg("dw2"),
+              py::arg("db2"), py::arg("dws"), py::arg("dbs"), py::arg("workspace"));
 }
 
 }  // namespace spinecore

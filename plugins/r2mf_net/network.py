@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spinecore.nn import Conv2d
 from spinecore.nn.prepared import NotFinite, Prepared
+from spinecore.nn.taped import Taped
 
 from .blocks import MCSkip, R2Jump, conv_bn_relu, extractor, scse_lite
 from .config import R2MFConfig
@@ -151,18 +152,24 @@ class R2MFNet(nn.Module):
                 return R2MFOutput(*prepared(x))  # type: ignore[arg-type]  # the first of three is there
             except NotFinite:
                 pass
-        coarse_maps = self.coarse_decoder(self.coarse_encoder(x))
-        coarse = self.coarse_mask(coarse_maps[0])
-        fine, d = None, coarse_maps[0]
-        if self.config.fine:
-            p = torch.sigmoid(coarse)
-            if self.config.detach_coarse:
-                p = p.detach()
-            p = F.interpolate(p, size=x.shape[-2:], mode="bilinear", align_corners=False)
-            d = self.fine_decoder(self.fine_encoder(torch.cat([x, p.to(x.dtype)], 1)), coarse_maps)[0]
-            fine = self.fine_mask(d)
-        vertebrae = self.vertebra_head(d) if self.config.vertebra_head else None
-        return R2MFOutput(coarse, fine, vertebrae)
+        step = _TAPED.find(self, x)
+        return R2MFOutput(*(_plain(self, x) if step is None else step(x)))  # type: ignore[arg-type]
+
+
+def _plain(net: R2MFNet, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    coarse_maps = net.coarse_decoder(net.coarse_encoder(x))
+    coarse = net.coarse_mask(coarse_maps[0])
+    fine, d = None, coarse_maps[0]
+    if net.config.fine:
+        p = torch.sigmoid(coarse)
+        if net.config.detach_coarse:
+            p = p.detach()
+        p = F.interpolate(p, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        d = net.fine_decoder(net.fine_encoder(torch.cat([x, p.to(x.dtype)], 1)), coarse_maps)[0]
+        fine = net.fine_mask(d)
+    vertebrae = net.vertebra_head(d) if net.config.vertebra_head else None
+    return coarse, fine, vertebrae
 
 
 _PREPARED = Prepared(prepare)
+_TAPED = Taped(_plain)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from spinecore import ops
 
+from .tape.values import on_tape
+
 
 def in_one_piece(x: Tensor) -> Tensor:
     """A slice of the channels of a channels-last image dense in that layout, all others as they are."""
@@ -34,6 +36,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of x (N, C, H, W)."""
+        if on_tape(x):
+            return x.through(self)  # type: ignore[no-any-return]
         if x.dim() == 4 and self.groups == 1 and self.stride == (1, 1) and _in_single_precision(x):
             x = in_one_piece(x)
             if self.kernel_size == (1, 1) and self.padding in ((0, 0), "valid", "same"):
@@ -61,6 +65,8 @@ class ConvNorm(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, D, H', W')."""
+        if on_tape(x):
+            return x.through(self)  # type: ignore[no-any-return]
         if not (self.training and self._is_one_operator(x)):
             result: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return result

@@ -22,57 +22,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from itertools import chain, repeat
-from operator import contains, is_, itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.modules import module as module_globals
 from torch.utils.weak import WeakIdKeyDictionary
 
 from spinecore import backends
 from spinecore.ops import prepared as native
 from spinecore.ops.recording import NotFinite
 
+from .members import Members, NotPreparable, members_of, observed, same, untouched
+
 Form = TypeVar("Form")
-
-_SETTINGS = (
-    "backend",
-    "dilation",
-    "eps",
-    "level",
-    "levels",
-    "mode",
-    "padding",
-    "residual",
-    "steps",
-    "stride",
-)
-"""Attributes of modules that a prepared form takes over."""
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-class NotPreparable(ValueError):  # noqa: N818 - reads as what it says
-    """A module has a part that has no prepared form; the plain form runs."""
-
-
-class _Members(NamedTuple):
-    """The parts of a module tree as they were, without the root itself: it must be free to go.
-
-    Lists of one kind each, so that comparing them is a few calls however many modules there are.
-    """
-
-    held: list[dict[str, Any]]  # modules, parameters and buffers of every module
-    seen: list[Any]  # what they held, one after the other
-    sizes: list[int]
-    attributes: list[dict[str, Any]]
-    hooks: list[dict[int, Any]]
-    settings: tuple[list[dict[str, Any]], list[str], list[Any]]  # of whom, name, value
-    tensors: list[Tensor]
-    counted: list[Tensor]  # of them, those that have a version counter
-    uncounted: list[Tensor]
 
 
 class _Mark(NamedTuple):
@@ -84,68 +46,10 @@ class _Mark(NamedTuple):
 
 
 class _Kept(NamedTuple, Generic[Form]):
-    members: _Members
+    members: Members
     mark: _Mark
     instruction_set: str
     form: Form | None
-
-
-def _members(root: nn.Module) -> _Members:
-    owners: list[dict[str, Any]] = []
-    names: list[str] = []
-    values: list[Any] = []
-    members = _Members([], [], [], [], [], (owners, names, values), [], [], [])
-    for part in root.modules():
-        own = part.__dict__
-        members.attributes.append(own)
-        members.hooks.extend(own[hooks] for hooks in _HOOKS)
-        for name in _SETTINGS:
-            if name in own:
-                owners.append(own)
-                names.append(name)
-                values.append(own[name])
-        for held in (part._modules, part._parameters, part._buffers):
-            if held:
-                members.held.append(held)
-                members.seen.extend(held.values())
-                members.sizes.append(len(held))
-        for held in (part._parameters, part._buffers):
-            members.tensors.extend(t for t in held.values() if t is not None and t.is_floating_point())
-    for tensor in members.tensors:
-        (members.uncounted if tensor.is_inference() else members.counted).append(tensor)
-    return members
-
-
-def _same(members: _Members) -> bool:
-    owners, names, values = members.settings
-    return (
-        list(map(len, members.held)) == members.sizes
-        and all(map(is_, chain.from_iterable(map(dict.values, members.held)), members.seen))
-        and list(map(dict.get, owners, names)) == values
-    )
-
-
-def _plain_evaluation(members: _Members) -> bool:
-    # `forward` among the attributes of an instance: somebody has wrapped it.
-    return not (
-        any(members.hooks)
-        or any(map(itemgetter("training"), members.attributes))
-        or any(map(contains, members.attributes, repeat("forward")))
-    )
-
-
-def _observed() -> bool:
-    """Whether something looks at the single operations: then they must be there to be seen."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0
-        or bool(module_globals._global_forward_hooks or module_globals._global_forward_pre_hooks)
-    )
 
 
 class Prepared(Generic[Form]):
@@ -168,13 +72,13 @@ class Prepared(Generic[Form]):
             return None
         if torch.compiler.is_compiling() or x.device.type != "cpu" or x.layout is not torch.strided:
             return None
-        if _observed() or not native.available().ok:
+        if observed() or not native.available().ok:
             return None
         kept: _Kept[Form] | None = self._kept.get(module)  # type: ignore[no-untyped-call]
         if kept is not None and module in _frozen and not torch.is_grad_enabled():
             return _used(module, kept.form)
-        members = kept.members if kept is not None and _same(kept.members) else _members(module)
-        if not _plain_evaluation(members):
+        members = kept.members if kept is not None and same(kept.members) else members_of(module)
+        if not untouched(members, training=False):
             return None
         if torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in members.tensors)):
             return None
@@ -220,7 +124,7 @@ def forget(module: nn.Module) -> None:
         prepared._kept.pop(module, None)  # type: ignore[no-untyped-call]
 
 
-def _mark(members: _Members) -> _Mark | None:
+def _mark(members: Members) -> _Mark | None:
     """Of float32 tensors on the CPU; None where there are others."""
     sample, whole = _fingerprint(members.counted, True), _fingerprint(members.uncounted, False)
     if sample is None or whole is None:

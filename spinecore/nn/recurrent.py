@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from spinecore import ops
 
+from .tape.values import on_tape
+
 
 class RecurrentResidualConv(nn.Module):
     """Recurrent residual convolution with batch normalisation at every step (R2U-Net's unit, or the formal
@@ -83,6 +85,8 @@ class RecurrentResidualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Batch statistics when training, running statistics otherwise."""
+        if on_tape(x):
+            return x.through(self)  # type: ignore[no-any-return]
         w_rec = self.w_in if self.w_rec is None else self.w_rec
         if not self.training:
             scale, shift = self.folded()

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from spinecore import ops
 
+from .tape.values import on_tape
+
 
 class SCSEGate(nn.Module):
     """Concurrent spatial and channel squeeze and excitation (Roy et al. 2018).
@@ -67,6 +69,8 @@ class SCSEGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate ``x``."""
+        if on_tape(x):
+            return x.through(self)  # type: ignore[no-any-return]
         return ops.scse_gate(
             x, self.w1, self.b1, self.w2, self.b2, self.ws, self.bs, self.mode, backend=self.backend
         )

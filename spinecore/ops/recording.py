@@ -8,10 +8,11 @@ out in one arena in which images take the place of those nobody reads any more.
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +25,15 @@ _ALIGNMENT = 16
 
 class NotFinite(ArithmeticError):  # noqa: N818 - reads as what it says
     """A result holds NaN or infinity, which Winograd's transform would have spread: compute it otherwise."""
+
+
+Call = tuple["str | Callable[..., object]", tuple[Any, ...]]
+
+
+class _Stage(NamedTuple):
+    calls: tuple[Call, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -60,6 +70,11 @@ def room(size: int) -> Tensor:
     return _allocate((size,), (1,))
 
 
+def workspace(function: str, *args: Any) -> Tensor:
+    """Memory of the size that a function of the core answers."""
+    return room(getattr(_native.core(), function)(*args))
+
+
 def run(function: str | Callable[..., object], *args: Any) -> None:
     """Make a call now, or note it: a function of the core by name, or one that writes into tensors it is
     given.
@@ -94,8 +109,9 @@ class Recording:
     """Notes the calls of this thread while it is entered; then :meth:`plan` makes them repeatable."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str | Callable[..., object], tuple[Any, ...]]] = []
-        # Alive until the plan is made: two at one address would be one.
+        self.calls: list[Call] = []
+        self._stages: list[_Stage] = []
+        # Alive until the plans are made: two at one address would be one.
         self._owned: list[Tensor] = []
 
     def __enter__(self) -> Recording:
@@ -112,15 +128,28 @@ class Recording:
         if memory.numel():
             self._owned.append(memory)
 
-    def plan(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor | None]) -> Plan:
-        """The recorded calls on an arena of their own.
+    def stage(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor | None]) -> None:
+        """End a stage: what was recorded since the last one, to be run by a plan of its own.
 
         Args:
             inputs: of :func:`image` or :func:`room`, filled before every run.
             outputs: tensors that the calls write, or None.
 
         """
-        buffers = self._live(inputs, outputs)
+        self._stages.append(_Stage(tuple(self.calls), tuple(inputs), tuple(outputs)))
+        self.calls.clear()
+
+    def plan(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor | None]) -> Plan:
+        """The recorded calls on an arena of their own; `inputs` and `outputs` as in :meth:`stage`."""
+        self.stage(inputs, outputs)
+        (plan,) = self.plans()
+        return plan
+
+    def plans(self) -> list[Plan]:
+        """One plan a stage, on one arena: a later one may read what the earlier ones wrote, and has to run
+        after them.
+        """
+        buffers = self._live()
         offsets, size = _layout(list(buffers.values()))
         places = dict(zip(buffers, offsets, strict=True))
         arena = torch.empty(size, dtype=torch.float32, device="cpu")
@@ -132,12 +161,20 @@ class Recording:
                 return value
             return arena.as_strided(value.shape, value.stride(), place + value.storage_offset())
 
-        return Plan([(f, moved(args)) for f, args in self.calls], moved(tuple(inputs)), moved(tuple(outputs)))
+        return [
+            Plan([(f, moved(args)) for f, args in stage.calls], moved(stage.inputs), moved(stage.outputs))
+            for stage in self._stages
+        ]
 
-    def _live(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor | None]) -> dict[int, _Buffer]:
+    def _live(self) -> dict[int, _Buffer]:
         sizes = {_address(memory): memory.untyped_storage().nbytes() // 4 for memory in self._owned}
+        touched = (
+            args
+            for stage in self._stages
+            for args in (stage.inputs, *(args for _, args in stage.calls), stage.outputs)
+        )
         buffers: dict[int, _Buffer] = {}
-        for when, args in enumerate([inputs, *(args for _, args in self.calls), outputs]):
+        for when, args in enumerate(touched):
             for tensor in _tensors(args):
                 at = _address(tensor)
                 if at in sizes:
@@ -150,18 +187,16 @@ def _layout(buffers: Sequence[_Buffer]) -> tuple[list[int], int]:
     lowest place that is free.
     """
     offsets: list[int] = []
+    taken: list[tuple[int, int, int]] = []  # begin, end, last reader: of what is still read, by place
     size = 0
-    for i, buffer in enumerate(buffers):
-        taken = sorted(
-            (offsets[j], offsets[j] + other.size)
-            for j, other in enumerate(buffers[:i])
-            if other.last >= buffer.first
-        )
+    for buffer in buffers:
+        taken = [one for one in taken if one[2] >= buffer.first]
         place = 0
-        for begin, end in taken:
+        for begin, end, _ in taken:
             if begin - place >= buffer.size:
                 break
-            place = max(place, -(-end // _ALIGNMENT) * _ALIGNMENT)
+            place = -(-end // _ALIGNMENT) * _ALIGNMENT
+        insort(taken, (place, place + buffer.size, buffer.last))
         offsets.append(place)
         size = max(size, place + buffer.size)
     return offsets, size
@@ -172,7 +207,7 @@ class Plan:
 
     def __init__(
         self,
-        calls: Sequence[tuple[str | Callable[..., object], tuple[Any, ...]]],
+        calls: Sequence[Call],
         inputs: tuple[Tensor, ...],
         outputs: tuple[Tensor | None, ...],
     ) -> None:

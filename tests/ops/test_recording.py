@@ -133,9 +133,28 @@ def test_memory_that_nobody_reads_again_is_used_again() -> None:
         entry = image(1, 4, 16, 16)
         outputs = chain(entry)
         room(1000)  # never used
-        buffers = list(recording._live((entry,), outputs).values())
+        recording.stage((entry,), outputs)
+        buffers = list(recording._live().values())
     assert len(buffers) == 21
     assert _layout(buffers)[1] == 2 * 4 * 16 * 16
+
+
+def test_a_later_stage_reads_what_an_earlier_one_wrote(nan_memory: None) -> None:
+    first, second = (PreparedConv(draw(seed, 6, 6, 1, 1)) for seed in (1, 2))
+    with Recording() as recording:
+        entry = image(1, 6, 9, 9)
+        kept = first(entry)
+        recording.stage((entry,), (second(kept),))
+        more = image(1, 6, 9, 9)
+        recording.stage((more,), (second(kept), first(more), None))
+        one, two = recording.plans()
+    for seed in range(2):
+        x, y = draw(seed, 1, 6, 9, 9), draw(seed + 9, 1, 6, 9, 9)
+        assert torch.equal(one.run((x,))[0], second(first(x)))  # type: ignore[index,arg-type]
+        again, other, nothing = two.run((y,))  # type: ignore[misc]
+        assert torch.equal(again, second(first(x)))
+        assert torch.equal(other, first(y))
+        assert nothing is None
 
 
 @settings(max_examples=100, deadline=None)

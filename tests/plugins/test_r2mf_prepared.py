@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import spinecore
 from spinecore import backends
 from spinecore.nn import prepared as preparation
+from spinecore.nn.members import members_of
 from spinecore.plugins.r2mf_net import network
 from spinecore.plugins.r2mf_net.config import R2MFConfig
 from spinecore.plugins.r2mf_net.example import SMALL, example_inputs
@@ -261,7 +262,7 @@ def test_never_stale(change: Callable[[R2MFNet], None]) -> None:
 
 def test_a_write_to_each_tensor_alone_past_its_counter_is_seen() -> None:
     model = make()
-    members = preparation._members(model)
+    members = members_of(model)
     for name, value in model.state_dict().items():
         if value.is_floating_point():
             before = preparation._mark(members)

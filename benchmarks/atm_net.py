@@ -5,6 +5,7 @@ python benchmarks/atm_net.py                    the network; batch 1 and 4
 python benchmarks/atm_net.py --compile          also torch.compile with frozen parameters (minutes)
 python benchmarks/atm_net.py --whole            from pixels to probabilities, with normalisation and softmax
 python benchmarks/atm_net.py --profile          also where the time goes, module by module and prepared
+python benchmarks/atm_net.py --unet             cost of the U-Nets of the ablation beside it, plain PyTorch
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from atm_net_ablation import UNET_WIDTHS, UNet
 from r2mf_net import PEERS, peers, where_the_time_goes
 from r2mf_net_plain import plain
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import spinecore
 from spinecore.bench.timing import keep_memory, one_thread, time_in_turns
 from spinecore.nn.prepared import freeze
+from spinecore.plugins.atm_net.config import ATMConfig
 from spinecore.plugins.atm_net.fusion import TextQueriesImage
 from spinecore.plugins.atm_net.segmenter import Segmenter
 from spinecore.plugins.atm_net.slice_input import to_input
@@ -99,11 +103,25 @@ def whole(model: nn.Module, calls: dict[str, Callable[[], object]], told: nn.Mod
     timed({"spinecore": lambda: segmenter.probabilities(pixels), **ends}, "pixels to probabilities")
 
 
+def costs_of_unets(told: nn.Module, x: Tensor) -> None:
+    """Time and multiply-adds a slice of our network and of MONAI's U-Nets, none of them prepared."""
+    networks = {"plain ATM-Net": told}
+    for name, widths in UNET_WIDTHS.items():
+        network = UNet(ATMConfig(text="none", widths=widths)).eval()
+        networks[name] = network.to(memory_format=torch.channels_last)
+    calls = {name: lambda network=network: network(x) for name, network in networks.items()}
+    for name, seconds in time_in_turns(calls, rounds=9, seconds=0.06).items():
+        with FlopCounterMode(display=False) as counted:
+            networks[name](x)
+        print(f"{name}: {seconds * 1e3:.1f} ms, {counted.get_total_flops() / 2e9:.2f} G multiply-adds")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--unet", action="store_true")
     given = parser.parse_args()
     keep_memory()
     with one_thread(), torch.no_grad():
@@ -113,6 +131,9 @@ def main() -> None:
         for batch in (1,) if given.whole else BATCHES:
             x = torch.randn(batch, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
             x = x.contiguous(memory_format=torch.channels_last)
+            if given.unet:
+                costs_of_unets(told, x)
+                break
             calls = {"spinecore": lambda x=x: model(x).logits, **peers(told, x, given.compile)}
             check(calls)
             if given.whole:

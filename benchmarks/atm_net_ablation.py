@@ -1,5 +1,7 @@
 """Does language help ATM-Net? The same backbone, steps and data with prompts, without text, with a learned
-vector a class instead of words, and MONAI's U-Net, which costs more.
+vector a class instead of words, and MONAI's U-Net: `unet` with our widths, `unet_equal` with three quarters
+of them, which takes the CPU time a slice of our network where both are plain PyTorch
+(`benchmarks/atm_net.py --unet`).
 
 python benchmarks/atm_net_ablation.py --data DATA --out RUNS [--steps 900] [--seeds 1] [--variants ...]
 python benchmarks/atm_net_ablation.py --data DATA --out RUNS --patients 4 --half [--steps 250]    few labels
@@ -37,14 +39,15 @@ from spinecore.plugins.atm_net.text import tokens
 from spinecore.training.checkpoint import load_checkpoint
 from spinecore.training.loop import Schedule, train
 
-VARIANTS = ("prompts", "none", "one_hot", "unet")
+VARIANTS = ("prompts", "none", "one_hot", "unet", "unet_equal")
+UNET_WIDTHS = {"unet": (16, 32, 64, 128, 192), "unet_equal": (12, 24, 48, 96, 144)}
 SHUFFLED = (0, 2, 3, 1)
 
 Mask = NDArray[np.uint8]
 
 
 class UNet(nn.Module):
-    """MONAI's U-Net with our widths; its first convolution halves the slice as our stem does."""
+    """MONAI's U-Net, (B, C, H, W) -> `ATMOutput`; its first convolution halves the slice as our stem does."""
 
     def __init__(self, config: ATMConfig) -> None:
         super().__init__()
@@ -90,8 +93,11 @@ def trained(
     variant: str, data: Path, run: Path, steps: int, seed: int, patients: int | None, half: bool
 ) -> tuple[SliceTask, nn.Module, float]:
     """Task, averaged network and seconds a step."""
-    text = "none" if variant == "unet" else variant
-    task = (UNetTask if variant == "unet" else SliceTask)(data, config={"text": text}, seed=seed)
+    if variant in UNET_WIDTHS:
+        config = {"text": "none", "widths": UNET_WIDTHS[variant]}
+        task: SliceTask = UNetTask(data, config=config, seed=seed)
+    else:
+        task = SliceTask(data, config={"text": variant}, seed=seed)
     task = few(task, patients, half)
     schedule = Schedule(steps=steps, ema=0.995, weight_decay=1e-2, bf16=False, validate_every=steps)
     train(task, schedule, run)

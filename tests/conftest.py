@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -182,3 +183,61 @@ class FilmFolder:
 @pytest.fixture
 def folder(tmp_path: Path) -> FilmFolder:
     return FilmFolder(tmp_path)
+
+
+class WriteSeries(Protocol):
+    def __call__(
+        self,
+        folder: Path,
+        planes: Sequence[NDArray[Any]],
+        *,
+        degrees: float = 9.0,
+        spacing: tuple[float, float] = (0.7, 0.6),
+        order: Sequence[int] | None = None,
+    ) -> None: ...
+
+
+@pytest.fixture
+def write_series() -> WriteSeries:
+    """Writes a sagittal DICOM series of its own, turned about the long axis, slices 4 mm apart; its files are
+    named in another order than they lie.
+    """
+
+    def write(
+        folder: Path,
+        planes: Sequence[NDArray[Any]],
+        *,
+        degrees: float = 9.0,
+        spacing: tuple[float, float] = (0.7, 0.6),
+        order: Sequence[int] | None = None,
+    ) -> None:
+        from pydicom.dataset import FileDataset, FileMetaDataset
+        from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+        folder.mkdir(parents=True, exist_ok=True)
+        a = np.radians(degrees)
+        across, down = np.array([np.sin(a), np.cos(a), 0.0]), np.array([0.0, 0.0, -1.0])
+        normal = np.cross(across, down)
+        series, study, frame = generate_uid(), generate_uid(), generate_uid()
+        for n, plane in enumerate(planes):
+            meta = FileMetaDataset()
+            meta.MediaStorageSOPClassUID = MRImageStorage
+            meta.MediaStorageSOPInstanceUID = generate_uid()
+            meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+            data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
+            data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "MR", series, study
+            data.FrameOfReferenceUID, data.InstanceNumber, data.PatientID = frame, n + 1, "P7"
+            place = np.array([-50.0, -60.0, 80.0]) + 4.0 * n * normal
+            data.ImagePositionPatient = [round(float(v), 6) for v in place]
+            data.ImageOrientationPatient = [round(float(v), 8) for v in (*across, *down)]
+            data.PixelSpacing, data.SliceThickness = list(spacing), 4.0
+            data.Rows, data.Columns = plane.shape
+            data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+            data.BitsAllocated = data.BitsStored = 16
+            data.HighBit, data.PixelRepresentation = 15, 0
+            data.PixelData = plane.astype(np.uint16).tobytes()
+            number = (n * 7) % len(planes) if order is None else order[n]
+            data.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
+
+    return write

@@ -2,8 +2,8 @@
 
 That prompts come in two views is the paper's; wording, sizes and the rule for use at test time are our
 choice. `generic` prompts say nothing of the image at hand. `described` ones are read off a mask: a first
-segmentation at test time, the annotation in training, and in `oracle` mode, an upper bound that is never a
-headline.
+segmentation at test time (`predicted`), the annotation in training and, as an upper bound that is never a
+headline, in the study of the benchmarks (`oracle`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .anatomy import STRUCTURES
-
-MODES = ("generic", "predicted", "oracle")
 
 GLOBAL = "sagittal lumbar mri showing vertebrae and discs in one column with the canal behind"
 CLASSES = {

@@ -20,17 +20,21 @@ from numpy.typing import NDArray
 
 from spinecore.io.errors import FilmError, UsageError
 from spinecore.io.find import DICOM_SUFFIXES, has_dicom_preamble
+from spinecore.io.volume_header import says_spacing
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 SAGITTAL = "PIL"
 """Columns towards the back, rows downwards, slices to the left."""
+LEAST = 32
+"""Pixels of a slice, each way."""
 INSTALL = "needs SimpleITK: pip install 'spinecore-torch[mri]'"
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Slices (S, H, W) float32; spacing in mm between slices, rows and columns, None where unknown.
+    """Slices (S, H, W) float32; spacing in mm between slices, rows and columns, None where the file
+    does not say.
 
     origin holds what is needed to write a mask back; None for pictures. files: of a DICOM series, one a
     slice, in the order of origin's last axis.
@@ -78,7 +82,9 @@ def _read_picture(path: Path) -> Volume:
             pixels = np.asarray(grey, dtype=np.float32)
     except FileNotFoundError:
         raise FilmError("is missing") from None
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as e:
+    except UnidentifiedImageError:
+        raise FilmError("not a readable picture (damaged, or of another format); export it again") from None
+    except (OSError, ValueError, SyntaxError) as e:
         raise FilmError(f"not a readable picture ({e}); export it again") from None
     return Volume(_checked(pixels[None]), None)
 
@@ -113,8 +119,16 @@ def _read_image(path: Path) -> Volume:
         raise FilmError(f"has {image.GetDimension()} dimensions; give one volume of grey values")
     turned = itk.DICOMOrient(image, SAGITTAL)
     columns, rows, slices = turned.GetSpacing()
+    sizes = (slices, rows, columns) if says_spacing(Path(files[0]) if files else path) else None
+    pixels = itk.GetArrayFromImage(turned)
+    if min(pixels.shape[1:]) < LEAST:
+        height, width = pixels.shape[1:]
+        raise FilmError(
+            f"its sagittal slices are {width} x {height} pixels, at least {LEAST} each way are needed: it "
+            f"was not acquired sagittally, or its file does not say how it lies"
+        )
     whole = tuple(Path(file) for file in files) if len(files) == image.GetSize()[2] else ()
-    return Volume(_checked(itk.GetArrayFromImage(turned)), (slices, rows, columns), image, whole)
+    return Volume(_checked(pixels), sizes, image, whole)
 
 
 def _check_length(path: Path) -> None:
@@ -140,8 +154,8 @@ def _check_length(path: Path) -> None:
 
 
 def _checked(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    if pixels.size == 0 or min(pixels.shape[1:]) < 32:
-        raise FilmError(f"slices are {pixels.shape[1:]} pixels; at least 32 each way are needed")
+    if pixels.size == 0 or min(pixels.shape[1:]) < LEAST:
+        raise FilmError(f"slices are {pixels.shape[1:]} pixels; at least {LEAST} each way are needed")
     if not np.isfinite(pixels).all():
         raise FilmError("holds values that are no numbers; export it again")
     if float(np.ptp(pixels)) == 0:

@@ -93,7 +93,7 @@ def _panel(draw: ImageDraw.ImageDraw, result: ScanResult, scale: float, left: in
     for disc, own, at in zip(result.discs, heights, spread(heights, ROW, 24.0, height - 30.0), strict=True):
         draw.line([(left + 4, own), (left + 16, at)], fill=theme.STRUCTURE_COLOURS[1], width=2)
         draw.text((left + 22, at), disc.level or "disc", font=theme.font(20), fill=theme.TEXT, anchor="lm")
-        canal = "no canal behind" if disc.canal is None else f"canal {size_words(disc.canal, result.unit)}"
+        canal = "no whole canal" if disc.canal is None else f"canal {size_words(disc.canal, result.unit)}"
         lines = ((disc_words(disc, result.unit), -10, theme.TEXT), (canal, 10, theme.STRUCTURE_COLOURS[2]))
         for words, shift, colour in lines:
             draw.text((left + 122, at + shift), words, font=theme.font(15), fill=colour, anchor="lm")

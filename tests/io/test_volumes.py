@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from spinecore.io.errors import FilmError, UsageError
 from spinecore.io.volume import find_volumes, read_volume, write_mask_volume
@@ -93,36 +91,9 @@ def test_mha_is_read_and_its_mask_has_its_geometry(tmp_path: Path) -> None:
     assert np.allclose(nibabel.load(tmp_path / "m.nii.gz").affine, affine, atol=1e-4)
 
 
-def write_series(folder: Path, values: np.ndarray, uid: str) -> None:
-    """A sagittal series, oblique by 9 degrees about the patient's long axis, files in no order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    a = np.radians(9.0)
-    across, down = np.array([np.sin(a), np.cos(a), 0.0]), np.array([0.0, 0.0, -1.0])
-    normal = np.cross(across, down)
-    frame = generate_uid()
-    for n, plane in enumerate(values):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "MR", uid, frame
-        data.FrameOfReferenceUID, data.InstanceNumber = frame, n + 1
-        data.ImagePositionPatient = [float(v) for v in np.array([-50.0, -60.0, 80.0]) + 4.0 * n * normal]
-        data.ImageOrientationPatient = [float(v) for v in (*across, *down)]
-        data.PixelSpacing, data.SliceThickness = [0.7, 0.6], 4.0
-        data.Rows, data.Columns = plane.shape
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.BitsAllocated = data.BitsStored = 16
-        data.HighBit, data.PixelRepresentation = 15, 0
-        data.PixelData = np.round(plane * 10).astype(np.uint16).tobytes()
-        data.save_as(folder / f"{(n * 7) % len(values):03d}.dcm", enforce_file_format=True)
-
-
-def test_a_dicom_series_is_read_in_the_order_of_its_places(tmp_path: Path) -> None:
+def test_a_dicom_series_is_read_in_the_order_of_its_places(tmp_path: Path, write_series: Any) -> None:
     planes = scene().transpose(0, 2, 1)[:8]
-    write_series(tmp_path / "study" / "t2", planes, generate_uid())
+    write_series(tmp_path / "study" / "t2", np.round(planes * 10))
     sources = find_volumes([tmp_path])
     assert [(source.name, source.path) for source in sources] == [("study/t2", tmp_path / "study" / "t2")]
     for file in sources[0].path.iterdir():  # as an archive exports them
@@ -139,12 +110,12 @@ def test_a_dicom_series_is_read_in_the_order_of_its_places(tmp_path: Path) -> No
     assert np.array_equal(SimpleITK.GetArrayFromImage(back), SimpleITK.GetArrayFromImage(volume.origin) > 300)
 
 
-def test_two_series_in_one_folder_are_an_error(tmp_path: Path) -> None:
+def test_two_series_in_one_folder_are_an_error(tmp_path: Path, write_series: Any) -> None:
     planes = scene().transpose(0, 2, 1)[:2]
-    write_series(tmp_path / "s", planes, generate_uid())
+    write_series(tmp_path / "s", np.round(planes * 10))
     for file in (tmp_path / "s").iterdir():
         file.rename(file.with_name(f"first{file.name}"))
-    write_series(tmp_path / "s", planes, generate_uid())
+    write_series(tmp_path / "s", np.round(planes * 10))
     with pytest.raises(FilmError, match="2 DICOM series"):
         read_volume(tmp_path / "s")
 

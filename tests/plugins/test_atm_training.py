@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from spinecore.plugins.atm_net.augment import Augmentation, random_view
 from spinecore.plugins.atm_net.errors import SliceError
 from spinecore.plugins.atm_net.evaluation import figures
 from spinecore.plugins.atm_net.prompts import described, generic
+from spinecore.plugins.atm_net.segmenter import Segmenter
 from spinecore.plugins.atm_net.spider import load_slices, read_mask, split_patients
 from spinecore.plugins.atm_net.task import SliceTask
 from spinecore.plugins.atm_net.text import tokens
@@ -120,6 +123,33 @@ def test_figures_count_what_was_missed_and_what_was_invented() -> None:
     assert found["hd95_canal"] == pytest.approx(50.0)
 
 
+@pytest.mark.parametrize("mode", ["generic", "predicted"])
+def test_prompts_stay_when_the_label_changes(
+    mode: str, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same slices with other annotations: figures move, and not one word that the network is told."""
+    monkeypatch.setattr("spinecore.plugins.atm_net.task.Segmenter", partial(Segmenter, mode=mode))
+    task = SliceTask(slices, config=SMALL, batch=2, every=1)
+    model = task.build()
+    forward, told = model.forward, []
+
+    def watch(x: torch.Tensor, prompts: torch.Tensor | None = None) -> object:
+        told.append(tokens(generic())[None] if prompts is None else prompts.clone())
+        return forward(x, prompts)
+
+    monkeypatch.setattr(model, "forward", watch)
+    figures_before = task.validate(model)
+    before = [*told]
+    told.clear()
+    original = task.slices.masks
+    other = tuple(np.where(np.arange(64) < 32, (mask + 1) % 4, 0).astype(np.uint8) for mask in original)
+    assert all(described(a) != described(b) for a, b in zip(original, other, strict=True))
+    task.slices = replace(task.slices, masks=other)
+    assert task.validate(model) != figures_before
+    assert len(before) == len(task.validation) * (2 if mode == "predicted" else 1)
+    assert all(torch.equal(a, b) for a, b in zip(before, told, strict=True))
+
+
 def test_described_prompts_are_for_half_of_the_training_images(slices: Path) -> None:
     task = SliceTask(slices, config=SMALL, batch=2)
     labels = torch.from_numpy(np.stack(task.slices.masks[:8])).long()
@@ -149,8 +179,6 @@ def spider_folder() -> Path:
 
 
 def test_the_shipped_network_reads_phantoms_and_names_their_levels() -> None:
-    from spinecore.plugins.atm_net.segmenter import Segmenter
-
     segmenter = Segmenter(create_model("atm_net", weights="shipped"))  # type: ignore[arg-type]
     phantom = lumbar_phantom(21)
     found = segmenter.segment(phantom.pixels)
@@ -160,7 +188,6 @@ def test_the_shipped_network_reads_phantoms_and_names_their_levels() -> None:
 
 
 def test_the_shipped_network_on_patients_that_it_has_not_seen(spider_folder: Path) -> None:
-    from spinecore.plugins.atm_net.segmenter import Segmenter
     from spinecore.plugins.atm_net.spider import read_grey
 
     names = sorted(path.name for path in (spider_folder / "images").glob("*.png"))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from spinecore.io.dicom_seg import require_highdicom, write_dicom_seg
 from spinecore.io.errors import FilmError, UsageError
@@ -22,7 +21,7 @@ from spinecore.segment.segments import INSTANCES, STRUCTURES
 from spinecore.spine.lumbar.column import CANAL
 from spinecore.spine.phantom.lumbar import LumbarPhantom, lumbar_phantom
 
-STEP, ROW, COLUMN = 4.0, 0.94, 0.94
+SPACING = (0.94, 0.94)
 
 
 class Known:
@@ -44,34 +43,6 @@ class Known:
         return float(np.abs(plane[np.ix_(rows, columns)] - pixels[at]).sum())
 
 
-def write_series(folder: Path, planes: list[np.ndarray], degrees: float, order: list[int]) -> None:
-    """A sagittal series, turned about the long axis; its files are named in another order than they lie."""
-    folder.mkdir(parents=True)
-    a = np.radians(degrees)
-    across, down = np.array([np.sin(a), np.cos(a), 0.0]), np.array([0.0, 0.0, -1.0])
-    normal = np.cross(across, down)
-    series, study, frame = generate_uid(), generate_uid(), generate_uid()
-    for n, plane in enumerate(planes):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "MR", series, study
-        data.FrameOfReferenceUID, data.InstanceNumber, data.PatientID = frame, n + 1, "P7"
-        place = np.array([-50.0, -60.0, 80.0]) + STEP * n * normal
-        data.ImagePositionPatient = [round(float(v), 6) for v in place]
-        data.ImageOrientationPatient = [round(float(v), 8) for v in (*across, *down)]
-        data.PixelSpacing, data.SliceThickness = [ROW, COLUMN], STEP
-        data.Rows, data.Columns = plane.shape
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.BitsAllocated = data.BitsStored = 16
-        data.HighBit, data.PixelRepresentation = 15, 0
-        data.PixelData = plane.astype(np.uint16).tobytes()
-        data.save_as(folder / f"{order[n]:03d}.dcm", enforce_file_format=True)
-
-
 def by_source(seg: highdicom.seg.Segmentation, folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """Label -> instance number of the source -> plane (H, W), as a viewer lays them over the series."""
     sources = sorted((pydicom.dcmread(f) for f in folder.iterdir()), key=lambda d: int(d.InstanceNumber))
@@ -88,10 +59,12 @@ def by_source(seg: highdicom.seg.Segmentation, folder: Path) -> dict[str, dict[s
 
 
 @pytest.mark.parametrize("degrees", [0.0, 9.0, -17.0])
-def test_every_voxel_lies_over_its_source_in_an_oblique_series(degrees: float, tmp_path: Path) -> None:
+def test_every_voxel_lies_over_its_source_in_an_oblique_series(
+    degrees: float, tmp_path: Path, write_series: Any
+) -> None:
     rng = np.random.default_rng(0)
     planes = [rng.integers(1, 900, (48, 40)) for _ in range(5)]
-    write_series(tmp_path / "s", planes, degrees, [3, 0, 4, 1, 2])
+    write_series(tmp_path / "s", planes, degrees=degrees, order=[3, 0, 4, 1, 2])
     volume = read_volume(tmp_path / "s")
     write_dicom_seg(
         tmp_path / "out" / "m.dcm", (volume.pixels > 500).astype(np.uint8) * 2, volume, STRUCTURES, "a b"
@@ -108,10 +81,10 @@ def test_every_voxel_lies_over_its_source_in_an_oblique_series(degrees: float, t
     assert seg.SeriesInstanceUID != source.SeriesInstanceUID
 
 
-def test_a_run_writes_named_levels_over_the_series(tmp_path: Path) -> None:
+def test_a_run_writes_named_levels_over_the_series(tmp_path: Path, write_series: Any) -> None:
     phantoms = [lumbar_phantom(3, 256, 208, vertebrae=6, lateral=lateral) for lateral in (0.5, 0.0, 0.5)]
     reader = Known(phantoms)
-    write_series(tmp_path / "in" / "t2", reader.planes, 8.0, [2, 0, 1])
+    write_series(tmp_path / "in" / "t2", reader.planes, degrees=8.0, spacing=SPACING, order=[2, 0, 1])
     (tmp_path / "in" / "broken.nii").write_bytes(b"no volume" * 50)
     out = tmp_path / "out"
     sources = find_volumes([tmp_path / "in"])
@@ -147,10 +120,10 @@ def test_codes_are_those_of_the_standard() -> None:
     assert codes.SCT.VertebralCanal.value == STRUCTURES[CANAL].code
 
 
-def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_series(
-        tmp_path / "s", [np.full((48, 40), n + 1) + np.eye(48, 40) for n in range(3)], 0.0, [0, 1, 2]
-    )
+def test_what_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_series: Any
+) -> None:
+    write_series(tmp_path / "s", [np.full((48, 40), n + 1) + np.eye(48, 40) for n in range(3)], degrees=0.0)
     volume = read_volume(tmp_path / "s")
     empty = np.zeros(volume.pixels.shape, np.uint8)
     with pytest.raises(FilmError, match="mask is empty"):

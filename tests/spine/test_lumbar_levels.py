@@ -60,6 +60,27 @@ def test_pixels_that_are_not_square_change_no_size_by_more_than_they_are_long() 
         assert size.middle == pytest.approx(square[size.level].middle, abs=2.0), size.level
 
 
+def test_a_canal_that_leaves_the_slice_behind_a_disc_has_no_width_there() -> None:
+    phantom = lumbar_phantom(3)
+    mask = phantom.mask.copy()
+    end = int(phantom.discs["L2/L3"][:, 1].mean())
+    mask[:end][mask[:end] == CANAL] = 0
+    widths = {size.level: size.canal for size in read_lumbar(mask).sizes if size.kind == "disc"}
+    assert widths["L2/L3"] is None
+    assert widths["L3/L4"] == pytest.approx(phantom.canal_width, abs=1.5)
+
+
+def test_a_body_that_ends_with_the_scan_just_below_the_edge_is_partial() -> None:
+    phantom = lumbar_phantom(3)
+    top = next(iter(phantom.bodies.values()))
+    start = int(0.4 * top[:2, 1].mean() + 0.6 * top[2:, 1].mean())
+    mask = phantom.mask[start - 4 :].copy()
+    mask[:4] = 0  # the dark edge of a scan whose geometry was corrected
+    bodies = [size for size in read_lumbar(mask).sizes if size.kind == "vertebra"]
+    assert [body.partial for body in bodies] == [True] + [False] * (len(bodies) - 1)
+    assert not any(size.partial for size in read_lumbar(phantom.mask).sizes)
+
+
 def below(mask: np.ndarray, corners: np.ndarray) -> int:
     return int(corners[:, 1].max()) + 1
 

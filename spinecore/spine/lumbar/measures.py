@@ -2,12 +2,12 @@
 
 Heights are taken across the end plates in three strips around 25, 50 and 75 % of the length from front to
 back: the mean thickness of the part there. The canal's width is its mean thickness along the end plates of a
-disc, in a strip as high as the disc, behind it.
+disc, in a strip as high as the disc, behind it; where the canal leaves the slice there, it has no width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,12 @@ STRIPS = (0.25, 0.5, 0.75)
 STRIP_SHARE = 0.15
 NARROWEST = 2.0
 """Pixels; less of a canal is its edge in a slice beside it, or a speck."""
+WHOLE = 0.8
+"""Of a strip's height that the canal must fill, in one row of pixels after the other."""
+MARGIN = 0.02
+"""Of the slice's height: scans end within this of the picture's edge, where their geometry was corrected."""
+CUT = 0.7
+"""Of the neighbour's height: an outermost body this near to the edge and lower than that is cut off."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,11 @@ def read_lumbar(mask: Mask, spacing: Spacing = (1.0, 1.0)) -> LumbarReading:
     canal = np.argwhere(mask == CANAL) * np.array(spacing)
     area = spacing[0] * spacing[1]
     sizes: list[Size] = []
+    cut = _top_is_cut(column, mask.shape[0], spacing)
     for k, body in enumerate(column.bodies):
         if body is not None:
-            sizes.append(
-                _size(body, levels.bodies[k] if levels.known else "", "vertebra", spacing, area, None)
-            )
+            size = _size(body, levels.bodies[k] if levels.known else "", "vertebra", spacing, area, None)
+            sizes.append(replace(size, partial=size.partial or (k == 0 and cut)))
         if k < len(column.discs):
             disc = column.discs[k]
             sizes.append(
@@ -93,6 +99,16 @@ def _size(part: Part, level: str, kind: str, spacing: Spacing, area: float, cana
     )
 
 
+def _top_is_cut(column: Column, rows: int, spacing: Spacing) -> bool:
+    """Whether the uppermost body ends at the edge of what was scanned, a little below the picture's edge."""
+    bodies = column.bodies[:2]
+    if len(bodies) < 2 or bodies[0] is None or bodies[1] is None:
+        return False
+    near = float(bodies[0].pixels[:, 0].min()) < MARGIN * rows
+    first, second = (float(np.ptp(b.pixels * np.array(spacing) @ b.across)) for b in bodies if b is not None)
+    return near and first < CUT * second
+
+
 def _pixel(direction: NDArray[np.float64], spacing: Spacing) -> float:
     """How long a pixel is along a direction."""
     return float(np.abs(direction) @ np.array(spacing))
@@ -108,7 +124,7 @@ def _thickness(away: NDArray[np.float64], width: float, pixel: float, area: floa
 
 
 def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> float | None:
-    """Mean thickness of the canal behind a disc, None where hardly any is seen."""
+    """Mean thickness of the canal behind a disc, None where hardly any is seen, or not all along."""
     if not len(canal):
         return None
     reach = np.ptp((disc.pixels * np.array(spacing)) @ disc.across)
@@ -117,5 +133,10 @@ def _canal_width(disc: Part, canal: NDArray[np.float64], spacing: Spacing) -> fl
     behind = from_disc @ disc.along > 0
     height = max(float(reach), 4 * area**0.5)
     away = (from_disc @ disc.across)[behind]
-    width = _thickness(away, height, _pixel(disc.across, spacing), area)
+    pixel = _pixel(disc.across, spacing)
+    steps = max(1, round(height / pixel))
+    filled = np.unique(np.floor((away + height / 2) / height * steps))
+    if np.count_nonzero((filled >= 0) & (filled < steps)) < WHOLE * steps:
+        return None
+    width = _thickness(away, height, pixel, area)
     return width if width >= NARROWEST * _pixel(disc.along, spacing) else None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,64 @@ def configurations() -> dict[str, Any]:
     return dict(json.loads(CONFIGURATIONS.read_text()))
 
 
-def configuration(operator: str, kernel: str, architecture: int) -> dict[str, int]:
-    """That of the newest listed architecture (80 is sm_80) that is not newer than `architecture`."""
+Candidate = dict[str, int]
+Key = tuple[str, str, int]
+VARIABLE = "SPINECORE_TRITON_CONFIGURATIONS"
+
+
+def _from_file(path: str) -> dict[Key, Candidate]:
+    """What ``tuning.save`` wrote."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = {
+            (operator, kernel, int(architecture)): {name: int(value) for name, value in row.items()}
+            for operator, kernels in document.items()
+            for kernel, rows in kernels.items()
+            for architecture, row in rows.items()
+        }
+        for (operator, kernel, _), row in found.items():
+            fixed = configuration(operator, kernel, 0)
+            if row.keys() != fixed.keys() or any(v < 1 or v & (v - 1) for v in row.values()):
+                raise ValueError(f"{operator}, {kernel}: {row} is not like {fixed}, in powers of two")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{VARIABLE}={path}: not a file of spinecore.kernels.tuning.save ({type(error).__name__}: "
+            f"{error}); unset the variable, or tune anew"
+        ) from error
+    return found
+
+
+tuned: dict[Key, Candidate] = {}
+"""On request alone: by ``tuning.tune``, or from the file that the variable names."""
+
+_asked: list[dict[Key, Candidate]] = []
+
+
+@contextmanager
+def recording() -> Iterator[dict[Key, Candidate]]:
+    """Which configurations are asked for meanwhile, and what was answered."""
+    _asked.append({})
+    try:
+        yield _asked[-1]
+    finally:
+        _asked.pop()
+
+
+def configuration(operator: str, kernel: str, architecture: int) -> Candidate:
+    """The tuned one of this architecture, or the fixed one of the newest listed architecture (80 is sm_80)
+    that is not newer than it.
+    """
     listed = configurations()[operator][kernel]
     known = [int(name) for name in listed if int(name) <= architecture]
-    return dict(listed[str(max(known) if known else min(map(int, listed)))])
+    fixed = listed[str(max(known) if known else min(map(int, listed)))]
+    chosen = dict(tuned.get((operator, kernel, architecture), fixed))
+    for record in _asked:
+        record[operator, kernel, architecture] = chosen
+    return chosen
+
+
+if VARIABLE in os.environ:
+    tuned.update(_from_file(os.environ[VARIABLE]))
 
 
 @cache

@@ -29,6 +29,7 @@ void bind_cuda_cross_decorrelation(pybind11::module_& module);
 void bind_cuda_latent_pool(pybind11::module_& module);
 void bind_cuda_dictionary_pool(pybind11::module_& module);
 void bind_cuda_conv3x3(pybind11::module_& module);
+void bind_cuda_recurrent_residual_conv(pybind11::module_& module);
 
 inline void raise_unless_ok(const Status& status) {
   switch (status.code) {

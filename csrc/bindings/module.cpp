@@ -80,5 +80,6 @@ PYBIND11_MODULE(_core, module) {
   bind_cuda_latent_pool(module);
   bind_cuda_dictionary_pool(module);
   bind_cuda_conv3x3(module);
+  bind_cuda_recurrent_residual_conv(module);
 #endif
 }

@@ -15,13 +15,14 @@ from typing import Literal
 from spinecore.bench.case import Shape
 from spinecore.bench.cases.images import SHAPES
 
-Units = Literal["float32", "tf32", "half"]
+Units = Literal["float32", "tf32", "half", "fused"]
 LAUNCH = 2.5e-6
 """Seconds for each thing put into the stream: a kernel, a reset of tickets."""
 SHARE_OF_FLOAT32, SHARE_OF_TENSOR_CORES = 0.6, 0.8
-FED = {"tf32": 683, "half": 1365}
+FED = {"tf32": 683, "half": 1365, "fused": 2048}
 """Operations a cycle and multiprocessor that shared memory feeds: a warp multiplies 32 x 32 x 8 for 24
-wavefronts of 128 bytes (staging included), and with two bytes an element 32 x 32 x 16.
+wavefronts of 128 bytes (staging included), and with two bytes an element 32 x 32 x 16; the fused recurrence
+stages nothing, and needs 16 for these.
 """
 
 
@@ -142,9 +143,20 @@ def conv3x3(shape: Shape, element: int) -> Pair:
 
 
 def recurrent_residual_conv(shape: Shape, element: int) -> Pair:
-    """Two steps, shared weights: three convolutions; backward those again and two gradients of each."""
+    """Two steps, shared weights: three convolutions; backward those again and two gradients of each. Few
+    channels are one launch: of 16 x 16 pixels that a block computes, 12 x 12 are right after the last step,
+    which leaves two of eight warps idle; x is read with its halo (18 x 18) and once more at the end, from L2
+    where it fits. A tile of single steps has 64 columns, be there as many channels or not.
+    """
     image, operations, units = _convolution(shape, element)
-    return Prediction(9 * image, 3 * operations, units, 4), Prediction(40 * image, 9 * operations, units, 30)
+    wide = max(1.0, 64 / shape[1])
+    forward = Prediction(9 * image, 3 * operations * wide, units, 4)
+    if shape[1] * element <= 128:
+        computed = (16 / 12) ** 2 * 22 / 24
+        moved = ((18 / 12) ** 2 + 2) * image
+        units_fused: Units = "float32" if element == 4 else "fused"
+        forward = Prediction(moved, 3 * operations * computed, units_fused, 2, cached=moved - 2 * image)
+    return forward, Prediction(40 * image, 9 * operations * wide, units, 30)
 
 
 def _convolution(shape: Shape, element: int) -> tuple[float, float, Units]:
@@ -161,7 +173,7 @@ OPERATORS = {
     "covariance_decorrelation": (covariance_decorrelation, FEATURES, (4,)),
     "latent_attention_pool": (latent_attention_pool, TOKENS, (4, 2)),
     "conv3x3": (conv3x3, WIDE, (4, 2)),
-    "recurrent_residual_conv": (recurrent_residual_conv, WIDE, (4, 2)),
+    "recurrent_residual_conv": (recurrent_residual_conv, SHAPES, (4, 2)),
 }
 """Operator: its model, the shapes it is predicted and measured for, and the bytes of an element."""
 

@@ -26,3 +26,8 @@ def float32(tensor: Tensor) -> Tensor:
 def optional(tensor: Tensor | None, like: Tensor) -> Tensor:
     """An absent bias is an empty tensor on the device of ``like``."""
     return like.new_empty(0, dtype=torch.float32) if tensor is None else float32(tensor)
+
+
+def capability(x: Tensor) -> tuple[int, int]:
+    """Of the GPU that ``x`` lies on, as (8, 0)."""
+    return torch.cuda.get_device_capability(x.device)

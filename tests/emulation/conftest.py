@@ -33,6 +33,7 @@ def as_the_core(monkeypatch: pytest.MonkeyPatch) -> Use:
     def use(module: ModuleType) -> None:
         monkeypatch.setattr(_native, "core", lambda: module)
         monkeypatch.setattr(_device, "stream_of", lambda _x: nullcontext(0))
+        monkeypatch.setattr(_device, "capability", lambda _x: (8, 0))
 
     return use
 

@@ -45,6 +45,14 @@ def test_bytes_sectors_and_bank_conflicts(operator: str, monkeypatch: pytest.Mon
     assert now == RECORDED["memory"][operator], UPDATE
 
 
+@pytest.mark.gpu_less
+@pytest.mark.parametrize("operator", budgets.THREADS)
+def test_the_code_of_sm_86_is_that_of_sm_89(operator: str) -> None:
+    """So that a package without the latter, which runs the former's, loses nothing."""
+    assert resources.machine_code(operator, 86) == resources.machine_code(operator, 89)
+    assert resources.machine_code(operator, 86) != resources.machine_code(operator, 80)
+
+
 def test_the_limits_hold_or_have_a_reason() -> None:
     """1.15 times the least bytes, 1.25 times the ideal sectors, two ways; beyond it the file says why."""
     reasons = RECORDED["reasons"]

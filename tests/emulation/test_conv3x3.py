@@ -12,7 +12,7 @@ from emulation import ptx, sources
 from hypothesis import HealthCheck, given, settings
 
 from spinecore.ops import _conv3x3_cuda as implementation
-from spinecore.ops import _recurrent_residual_conv_cuda as recurrences
+from spinecore.ops import _conv3x3_gpu
 
 FORMS = ["source", *(pytest.param(arch, marks=pytest.mark.gpu_less) for arch in (75, 80))]
 
@@ -65,8 +65,9 @@ def test_every_path_of_the_kernels(shape: tuple[int, int, int, int], out: int, d
 @pytest.mark.parametrize("steps", [0, 2])
 @pytest.mark.parametrize("bn", [False, True])
 def test_the_recurrences(bn: bool, steps: int, dtype: torch.dtype) -> None:
-    plain = (recurrences.FORWARD, recurrences.BACKWARD)
-    kernels = (recurrences.FORWARD_BN, recurrences.BACKWARD_BN) if bn else plain
+    """Step by step, whatever their width."""
+    form = _conv3x3_gpu.recurrent_bn if bn else _conv3x3_gpu.recurrent
+    kernels = form(implementation.CONVOLUTION)
     oracle.assert_recurrence_close((2, 12, 9, 11), dtype, steps, bn, kernels)
 
 

@@ -21,6 +21,7 @@ MODULES = {
     "latent_pool": "emulated_latent_pool",
     "dictionary_pool": "emulated_dictionary_pool",
     "conv3x3": "emulated_conv3x3",
+    "recurrent_residual_conv": "emulated_recurrence",
 }
 OPERATORS = sorted(name for name in OPS if name in backends.CUDA.kernels)
 

@@ -47,6 +47,16 @@ struct Elements {
   }
   Elements(const Elements&) = delete;
   ~Elements() { std::free(data); }
+  bool finite(int64_t count, Element element) const {
+    for (int64_t i = 0; i < count; ++i) {
+      const uint16_t half = static_cast<const uint16_t*>(data)[i];
+      const uint16_t exponent = element == Element::float16 ? 0x7c00 : 0x7f80;
+      const bool whole = element == Element::float32 ? std::isfinite(static_cast<const float*>(data)[i])
+                                                     : (half & exponent) != exponent;
+      if (!whole) return false;
+    }
+    return true;
+  }
   void* data;
 };
 

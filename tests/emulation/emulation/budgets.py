@@ -25,8 +25,10 @@ THREADS: dict[str, tuple[int, dict[str, int]]] = {
     "latent_pool": (128, {}),
     "dictionary_pool": (256, {}),
     "conv3x3": (128, {}),
+    "recurrent_residual_conv": (256, {}),
 }
 OPERATORS = ("scse_gate", "covariance_decorrelation", "cross_decorrelation", "latent_pool", "conv3x3")
+OPERATORS += ("recurrent_residual_conv", "dictionary_pool")
 CASE = (1, 64, 48, 48)
 PASSES = {"forward": 3, "backward": 4}  # reads and writes of an image: the least
 KERNELS = ("IfLb1ELi8E", "I13__nv_bfloat16Lb1ELi8E", "contiguousIfLb1E", "contiguousI13__nv_bfloat16Lb1")
@@ -36,6 +38,8 @@ KERNELS += ("apply_gatesIfLi4E", "apply_gatesI13__nv_bfloat16Li8E")
 FLOAT = ("multiply_factorsIf", "featuresIf", "covariance_", "cross_", "rowsIf", "gradientIf")
 FLOAT += ("tokensIf", "scoresIf", "merge_norms")
 CONVOLUTIONS = ("IfLb0E", "I13__nv_bfloat16")
+DICTIONARIES = ("multiply_factorsIf", "softmax")
+RECURRENCES = ("recurIfLi32E", "recurI13__nv_bfloat16Li32E", "recurI13__nv_bfloat16Li64E")
 
 
 def compiled(architecture: int) -> dict[str, Any]:
@@ -144,13 +148,44 @@ def memory_of_conv3x3(run: Any, module: Any) -> dict[str, Any]:
     return found
 
 
+def memory_of_recurrence(run: Any, module: Any) -> dict[str, Any]:
+    """Of two steps in one kernel: image and both weights read once, the result written once."""
+    found: dict[str, Any] = {}
+    for dtype, channels in ((torch.float32, 32), (torch.bfloat16, 32), (torch.bfloat16, 64)):
+        case = conv_oracle.make_recurrence((1, channels, 48, 48), dtype)
+        size = dtype.itemsize
+        least = size * (2 * case.x.numel() + 2 * case.w_in.numel())
+        kernels = trace.traced(module, lambda c=case: run.run_fused(*c.arguments()))
+        found[f"{str(dtype).removeprefix('torch.')}, {channels} channels"] = figures(kernels, least)
+    return found
+
+
+def memory_of_dictionary_pool(run: Any, module: Any) -> dict[str, Any]:
+    """Of four heads of eight entries: tokens and entries read once, the weights written; backward, those read
+    once, and the three gradients written.
+    """
+    batch, tokens, width, heads, count = 2, 256, 64, 4, 32
+    x, entries = torch.randn(batch, tokens, width), torch.randn(count, width)
+    share, d_mean = torch.full((batch, tokens), 1 / tokens), torch.randn(batch, count)
+    kept: list[Any] = []
+    forward = trace.traced(module, lambda: kept.append(run.weigh(x, entries, heads, share)))
+    backward = trace.traced(module, lambda: run.differentiate(x, entries, heads, share, kept[0], d_mean))
+    image, scores, small = 4 * x.numel(), 4 * kept[0].numel(), 4 * entries.numel()
+    return {
+        "forward": figures(forward, image + scores + small),
+        "backward": figures(backward, 2 * (image + scores + small)),
+    }
+
+
 def memory(operator: str, use: Callable[[Any], None]) -> dict[str, Any]:
     """Sectors, bank conflicts and bytes of one operator; `use` puts a module in the place of the core."""
     from spinecore.ops import (
         _conv3x3_cuda,
         _covariance_cuda,
         _cross_cuda,
+        _dictionary_pool_cuda,
         _latent_pool_cuda,
+        _recurrent_residual_conv_cuda,
         _scse_gate_cuda,
     )
 
@@ -160,6 +195,13 @@ def memory(operator: str, use: Callable[[Any], None]) -> dict[str, Any]:
         "cross_decorrelation": ([256, 128, 64], memory_of_cross, _cross_cuda, FLOAT),
         "latent_pool": ([2, 256, 64], memory_of_latent_pool, _latent_pool_cuda, FLOAT),
         "conv3x3": ([1, 32, 24, 24], memory_of_conv3x3, _conv3x3_cuda, CONVOLUTIONS),
+        "recurrent_residual_conv": (
+            [1, 48, 48],
+            memory_of_recurrence,
+            _recurrent_residual_conv_cuda,
+            RECURRENCES,
+        ),
+        "dictionary_pool": ([2, 256, 64], memory_of_dictionary_pool, _dictionary_pool_cuda, DICTIONARIES),
     }[operator]
     module = ptx.operator_module(operator, f"traced_{operator}", kernels, trace=True)
     use(module)

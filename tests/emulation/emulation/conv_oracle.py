@@ -95,6 +95,82 @@ def assert_close(case: Case, forward: Run, backward: Run) -> None:
         _compare(name, value, target, roundings, x.dtype)
 
 
+class Recurrence(NamedTuple):
+    x: Tensor
+    w_in: Tensor
+    w_rec: Tensor
+    scale: Tensor
+    shift: Tensor
+    steps: int
+    residual: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.x.dtype
+
+    def arguments(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+
+def make_recurrence(
+    shape: tuple[int, int, int, int],
+    dtype: torch.dtype = torch.float32,
+    steps: int = 2,
+    residual: bool = True,
+    each_step: bool = True,
+    channels_last: bool = True,
+    seed: int = 0,
+) -> Recurrence:
+    """``each_step``: a scale and a shift of its own for every step."""
+    generator = torch.Generator().manual_seed(seed)
+    channels = shape[1]
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    x = torch.randn(shape, generator=generator).to(dtype).contiguous(memory_format=form)
+    w_in, w_rec = (
+        (torch.randn((channels, channels, 3, 3), generator=generator) / (3 * channels**0.5)).to(dtype)
+        for _ in range(2)
+    )
+    size = (steps + 1, channels) if each_step else (channels,)
+    scale = torch.rand(size, generator=generator) * 0.5 + 0.5
+    shift = torch.randn(size, generator=generator) * 0.3
+    return Recurrence(x, w_in, w_rec, scale, shift, steps, residual)
+
+
+def recurrences(
+    steps: tuple[int, ...], most_channels: int = 64, most_side: int = 17
+) -> st.SearchStrategy[Recurrence]:
+    """Any shape, layout and dtype of at most so many channels (half as many in float32)."""
+    side = st.integers(1, most_side)
+
+    def of(dtype: torch.dtype) -> st.SearchStrategy[Recurrence]:
+        channels = st.integers(1, most_channels * 2 // dtype.itemsize)
+        shape = st.tuples(st.integers(1, 2), channels, side, side)
+        flag = st.booleans()
+        return st.builds(
+            make_recurrence,
+            shape,
+            st.just(dtype),
+            st.sampled_from(steps),
+            flag,
+            flag,
+            flag,
+            st.integers(0, 2**31),
+        )
+
+    return st.sampled_from(DTYPES).flatmap(of)
+
+
+def assert_forward_close(case: Recurrence, run: Run) -> None:
+    """The inference form against its reference in double precision."""
+    x, w_in, w_rec, scale, shift, steps, residual = case
+    wide = [t.double() for t in (x, w_in, w_rec, scale, shift)]
+    y = run(*case)
+    assert y.dtype is x.dtype
+    assert y.is_contiguous() == x.is_contiguous() or min(x.shape[1:]) == 1
+    want = recurrent._reference(*wide, steps, residual)
+    _compare("y", y, want, ROUNDINGS[x.dtype] * (steps + 1), x.dtype)
+
+
 def assert_recurrence_close(
     shape: tuple[int, int, int, int],
     dtype: torch.dtype,

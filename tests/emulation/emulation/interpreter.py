@@ -29,6 +29,16 @@ _ends: list[int] = []
 _writers: dict[int, Any] = {}
 _builder = triton_interpreter.InterpreterBuilder
 _load, _store = _builder.create_masked_load, _builder.create_masked_store
+_patch_tensor = triton_interpreter._patch_lang_tensor
+
+
+def _with_index(tensor: Any, scope: Any) -> None:
+    """Bounds of loops: Triton 3.6 asks newer NumPy in vain for the only element of an array."""
+    _patch_tensor(tensor, scope)
+    tensor.__index__ = lambda self: int(self.handle.data.squeeze())
+
+
+triton_interpreter._patch_lang_tensor = _with_index
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from emulation import ptx, sources
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
-_REPORT = re.compile(
+_COMPILED = re.compile(
     r"Compiling entry function '(\S+)' for 'sm_\d+'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
     r".*?Used (\d+) registers[^\n]*",
     re.DOTALL,
@@ -34,24 +35,48 @@ def short_name(mangled: str) -> str:
     return match[1] if match else mangled
 
 
+@cache
+def _ptx(operator: str, architecture: int) -> Path:
+    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90."""
+    compiler = ptx.nvcc()
+    assert compiler, "nvcc is needed"
+    source = sources.ROOT / f"csrc/cuda/{operator}.cu"
+    shared = 80 if 80 <= architecture < 100 else architecture
+    make = [compiler, "-std=c++17", f"-arch=compute_{shared}", "-ptx"]
+    make += [f"-I{sources.ROOT}/csrc/include", str(source), "-o", "{}"]
+    return sources.cached(f"{operator}.ptx", [source.read_bytes(), sources.headers()], make)
+
+
+@cache
+def _report(operator: str, architecture: int) -> str:
+    """What ptxas says of csrc/cuda/<operator>.cu, and a digest of the machine code."""
+    path = _ptx(operator, architecture)
+    compile_it = f"{ptx.nvcc()} -arch=sm_{architecture} -cubin -Xptxas=-v {path} -o {{}}.cubin 2> {{}}"
+    digest = f"{sys.executable} {sources.HERE}/emulation/cubin.py {{}}.cubin >> {{}}"
+    make = ["/bin/sh", "-c", f"{compile_it} && {digest} && rm {{}}.cubin"]
+    return sources.cached(f"{operator}_{architecture}.txt", [path.read_bytes()], make).read_text()
+
+
+def machine_code(operator: str, architecture: int) -> str:
+    """A digest of what the GPU runs; the same where the code is the same to the byte."""
+    match = re.search(
+        r"^machine code of [1-9]\d* kernels: \w+$", _report(operator, architecture), re.MULTILINE
+    )
+    assert match, f"no machine code of {operator} for sm_{architecture}"
+    return match[0]
+
+
 def cuda_resources(
     operator: str, architecture: int, threads: int, other_threads: dict[str, int]
 ) -> dict[str, dict[str, Any]]:
     """Of every kernel of csrc/cuda/<operator>.cu, as nvcc builds it for the package; `threads` of a block, or
     those of the kernels that are called otherwise.
     """
-    compiler = ptx.nvcc()
-    assert compiler, "nvcc is needed"
-    source = sources.ROOT / f"csrc/cuda/{operator}.cu"
-    command = f"{compiler} -std=c++17 -arch=sm_{architecture} -cubin -Xptxas=-v -I{sources.ROOT}/csrc/include"
-    command += f" --keep --keep-dir {{}}.kept {source} -o {{}}.cubin 2> {{}}"
-    ptx_too = "cat {}.kept/*.ptx >> {} && rm -r {}.kept {}.cubin"
-    make = ["/bin/sh", "-c", f"mkdir {{}}.kept && {command} && {ptx_too}"]
-    key = [source.read_bytes(), sources.headers()]
-    report = sources.cached(f"{operator}_{architecture}.txt", key, make).read_text()
-    bodies = {match[1]: match[0] for match in _BODY.finditer(report)}
+    report = _report(operator, architecture)
+    emitted = _ptx(operator, architecture).read_text()
+    bodies = {match[1]: match[0] for match in _BODY.finditer(emitted)}
     kernels = {}
-    for match in _REPORT.finditer(report):
+    for match in _COMPILED.finditer(report):
         shared = re.search(r"(\d+) bytes smem", match[0])
         kernels[short_name(match[1])] = {
             "registers": int(match[4]),

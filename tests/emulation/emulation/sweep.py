@@ -32,12 +32,11 @@ from spinecore.kernels import (
     latent_pool,
     scse_gate,
 )
+from spinecore.kernels.tuning import PRODUCTS, STREAMS
 
 ROOT = Path(__file__).resolve().parents[3]
 PATH = ROOT / "kernels/configurations.json"
 Candidate = dict[str, int]
-PRODUCTS = [{"depth": depth, "num_warps": warps} for depth in (16, 32) for warps in (4, 8)]
-STREAMS = [{"elements": size, "num_warps": warps} for size in (1024, 2048, 4096) for warps in (4, 8)]
 ENOUGH = 32768
 """Bytes under way on a multiprocessor. Its share of the bandwidth times 600 ns are 15 KB on an H100."""
 

@@ -29,6 +29,7 @@
 #define __syncthreads() ::emulation::block_barrier(__FILE__, __LINE__)
 #define __syncwarp(...) ::emulation::warp_barrier(::emulation::mask_or_all(__VA_ARGS__), __FILE__, __LINE__)
 #define __threadfence() ::emulation::fence(__FILE__, __LINE__)
+#define __trap() ::emulation::fail("__trap()")
 namespace emulation {
 inline uint32_t mask_or_all(uint32_t mask = ~0u) { return mask; }
 }  // namespace emulation

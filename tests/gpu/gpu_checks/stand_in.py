@@ -25,6 +25,7 @@ EMULATED = {
     "latent_pool": "emulated_latent_pool",
     "dictionary_pool": "emulated_dictionary_pool",
     "conv3x3": "emulated_conv3x3",
+    "recurrent_residual_conv": "emulated_recurrence",
 }
 # Implementation, kernels, and what the operators of torch's library stand for.
 TRITON: dict[str, tuple[str, dict[str, str]]] = {
@@ -68,6 +69,7 @@ def core() -> Any:
 def install(replace: Replace = setattr) -> None:
     """From here on tensors of the CPU count as a GPU's. ``replace`` may be a monkeypatch's ``setattr``."""
     replace(_device, "stream_of", lambda _x: nullcontext(0))
+    replace(_device, "capability", lambda _x: (8, 0))
     if interpreted():
         replace(backends.TRITON, "ready", lambda _device: Verdict(True, "interpreted"))
         _interpret(replace)

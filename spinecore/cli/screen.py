@@ -70,7 +70,8 @@ def screen(
 
     def note(name: str, reason: str | None) -> None:
         if reason is not None:
-            errors.print(f"[red]failed[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)
+            told = reason if f"{name}: " in reason else f"{name}: {reason}"  # mostly the file begins it
+            errors.print(f"[red]failed[/] {shown(told)}", highlight=False, soft_wrap=True)
 
     command = {
         "paths": [str(p) for p in given],

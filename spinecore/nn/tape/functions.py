@@ -15,6 +15,7 @@ from spinecore.ops.recording import image, run
 from .values import Value, copy_to
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+Compute = Callable[..., None]
 aten = torch.ops.aten
 
 
@@ -39,6 +40,19 @@ def _like(x: Value) -> Tensor:
     return image(*x.shape)
 
 
+def _pointwise(x: Value, compute: Compute, gradient: Compute) -> Value:
+    """compute(x, y) fills y; gradient(dy, y, dx) fills dx."""
+    y = _like(x)
+    run(compute, x.data, y)
+
+    def backward(dy: Tensor) -> None:
+        dx = _like(x)
+        run(gradient, dy, y, dx)
+        x.tape.add(x, dx)
+
+    return x.tape.result(y, [x], backward)
+
+
 def _relu(x: Tensor, y: Tensor) -> None:
     torch.clamp_min(x, 0, out=y)
 
@@ -51,15 +65,7 @@ def _relu_backward(dy: Tensor, y: Tensor, dx: Tensor) -> None:
 def relu(x: Value, inplace: bool = False) -> Value:
     """Into an image of its own: what `inplace` saves, the tape saves."""
     del inplace
-    y = _like(x)
-    run(_relu, x.data, y)
-
-    def backward(dy: Tensor) -> None:
-        dx = _like(x)
-        run(_relu_backward, dy, y, dx)
-        x.tape.add(x, dx)
-
-    return x.tape.result(y, [x], backward)
+    return _pointwise(x, _relu, _relu_backward)
 
 
 def _sigmoid(x: Tensor, y: Tensor) -> None:
@@ -73,15 +79,7 @@ def _sigmoid_backward(dy: Tensor, y: Tensor, dx: Tensor) -> None:
 @_form(torch.sigmoid)
 def sigmoid(x: Value) -> Value:
     """Of every value."""
-    y = _like(x)
-    run(_sigmoid, x.data, y)
-
-    def backward(dy: Tensor) -> None:
-        dx = _like(x)
-        run(_sigmoid_backward, dy, y, dx)
-        x.tape.add(x, dx)
-
-    return x.tape.result(y, [x], backward)
+    return _pointwise(x, _sigmoid, _sigmoid_backward)
 
 
 def _add(a: Tensor, b: Tensor, y: Tensor) -> None:

@@ -62,27 +62,33 @@ def apart(found: list[Tensor], wanted: list[Tensor]) -> float:
     return float(sum(a for a, _ in squares) / sum(b for _, b in squares)) ** 0.5
 
 
-def recorded(config: R2MFConfig, seed: int) -> float:
-    """How far the gradients of a recorded step are from those of float64, its statistics being the same."""
-    torch.manual_seed(seed)
-    model = R2MFNet(config).train()
-    x = torch.randn(2, config.in_channels, config.height, config.width)
-    exact = copy.deepcopy(model).double()
-    backends.reset_usage()
-    found = gradients(model, x)
-    assert backends.usage()["taped R2MFNet"]["cpu"] == 1
-    wanted = gradients(exact, x.double())
-    for (name, a), b in zip(model.named_buffers(), exact.buffers(), strict=True):
-        assert torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-4), name
-    return apart(found, wanted)
+def away_from_edges(model: R2MFNet) -> R2MFNet:
+    """Normalised values around +4 in one half of the channels and -4 in the other: rounding moves none over
+    the edge of a ReLU, which passes the one half and stops the other.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dim() <= 2 and (name.endswith(("1.bias", "beta"))):
+            with torch.no_grad():
+                parameter[..., 0::2] = 4.0
+                parameter[..., 1::2] = -4.0
+    return model
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
 def test_gradients_and_statistics_are_those_of_float64(switch: dict[str, object]) -> None:
-    # tests/nn/test_taped.py is strict. Among this many ReLUs and maxima rounding moves one or two over their
-    # edge in most draws, also in PyTorch's own float32: up to 2e-2. What is wrong is wrong in every draw.
     config = dataclasses.replace(CONFIG, **switch)  # type: ignore[arg-type]
-    assert any(recorded(config, seed) <= 1e-3 for seed in range(6))
+    torch.manual_seed(0)
+    model = away_from_edges(R2MFNet(config).train())
+    x = torch.randn(2, config.in_channels, config.height, config.width)
+    exact, single = copy.deepcopy(model).double(), copy.deepcopy(model)
+    found = gradients(model, x)
+    assert backends.usage()["taped R2MFNet"]["cpu"] == 1
+    single.coarse_mask.register_forward_hook(lambda *_: None)  # a hook inside: the plain form runs
+    wanted, usual = gradients(exact, x.double()), gradients(single, x)
+    assert backends.usage()["taped R2MFNet"]["cpu"] == 1
+    assert apart(found, wanted) <= 2 * apart(usual, wanted) + 1e-5
+    for (name, a), b in zip(model.named_buffers(), exact.buffers(), strict=True):
+        assert torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5), name
 
 
 def test_the_loss_of_the_trainer_learns_on_recorded_steps() -> None:

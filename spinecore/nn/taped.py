@@ -113,9 +113,8 @@ class _Step:
         with torch.enable_grad():
             results = [result for result in self._plain(module, x) if result is not None]
             found = torch.autograd.grad(results, parameters, gradients, allow_unused=True)
-        with torch.no_grad():
-            for buffer, value in before:
-                buffer.copy_(value)
+        for buffer, value in before:
+            buffer.data.copy_(value)  # past the counter: graphs of the plain form hold buffers too
         return found
 
 
@@ -133,12 +132,13 @@ class _Place(NamedTuple):
 
 
 def _gathered(parameters: Sequence[nn.Parameter], tape: Tape) -> tuple[list[_Place | None], Tensor]:
-    """Where each parameter's gradient lies in one memory of all, in the parameter's strides; that memory."""
+    """Where each parameter's gradient lies in one memory of all; that memory."""
     places: list[_Place | None] = []
     size = 0
     for parameter in parameters:
         found = parameter in tape.gradients
-        places.append(_Place(size, tuple(parameter.shape), parameter.stride()) if found else None)
+        strides = torch.empty_like(parameter, device="meta").stride()  # its order of dimensions, without gaps
+        places.append(_Place(size, tuple(parameter.shape), strides) if found else None)
         size += parameter.numel() if found else 0
     memory = room(size)
     to, source = [], []

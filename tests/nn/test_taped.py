@@ -254,6 +254,12 @@ def _new_memory(net: Net) -> None:
     net.narrow.weight.data = net.narrow.weight.data.clone() + 0.5
 
 
+def _gaps(net: Net) -> None:
+    wide = torch.zeros(*net.narrow.weight.shape, 2)
+    wide[..., 0] = net.narrow.weight.data
+    net.narrow.weight.data = wide[..., 0]
+
+
 def _new_values(net: Net) -> None:
     net.load_state_dict({k: v + 0.5 if v.is_floating_point() else v for k, v in net.state_dict().items()})
 
@@ -270,7 +276,9 @@ def _new_momentum(net: Net) -> None:
     net.stem[1].momentum = 0.5
 
 
-@pytest.mark.parametrize("change", [_new_memory, _new_values, _new_parameter, _new_module, _new_momentum])
+@pytest.mark.parametrize(
+    "change", [_new_memory, _gaps, _new_values, _new_parameter, _new_module, _new_momentum]
+)
 def test_never_stale(change: Callable[[Net], None]) -> None:
     x = draw(*SHAPE)
     net = taped(make(), x)
@@ -345,6 +353,17 @@ def test_what_is_not_finite_is_the_plain_forms() -> None:
     torch.autograd.backward(outputs[0], torch.full_like(outputs[0], torch.nan))
     assert all(map(torch.equal, net.buffers(), state))
     assert bool(net.stem[0].weight.grad.isnan().all())
+
+
+def test_a_backward_done_again_leaves_other_graphs_alone() -> None:
+    x = draw(*SHAPE)
+    net = taped(make(), x)
+    recorded, plainly = net(x), net(x)
+    assert runs() == 1
+    torch.autograd.backward(recorded[0], torch.full_like(recorded[0], torch.nan))
+    net.zero_grad(set_to_none=True)
+    loss_of(plainly).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None)
 
 
 def test_threads_that_train_one_module() -> None:

@@ -124,15 +124,20 @@ def covariance_decorrelation(shape: Shape, element: int) -> Pair:
 
 def latent_attention_pool(shape: Shape, element: int) -> Pair:
     """Absorbed queries: two products with the tokens forward; both and four more backward. Ten and twenty-two
-    of the launches are torch's small products.
+    of the launches are torch's small products, and of halves one and three more round a factor. The gradient
+    of the scores is of the tokens' type; of halves P lies beside it.
     """
     batch, tokens, width, rows, heads = shape
     product = 2.0 * batch * tokens * width * heads * rows
     image, scores = float(batch * tokens * width * element), 4.0 * batch * tokens * heads * rows
-    units: Units = "float32" if element == 4 else "tf32"
+    if element == 4:
+        return (
+            Prediction(2 * image + 2 * scores, 2 * product, "float32", 14),
+            Prediction(5 * image + 7 * scores, 6 * product, "float32", 40),
+        )
     return (
-        Prediction(2 * image + 2 * scores, 2 * product, units, 14),
-        Prediction(5 * image + 7 * scores, 6 * product, units, 40),
+        Prediction(2 * image + 2 * scores, 2 * product, "half", 15),
+        Prediction(5 * image + 5.5 * scores, 6 * product, "half", 43),
     )
 
 

@@ -100,12 +100,18 @@ def forward_by(attend: Attend) -> Callable[..., tuple[Tensor, ...]]:
     return forward
 
 
-def backward_by(attend: Attend, differentiate: Differentiate) -> Callable[..., tuple[Tensor, ...]]:
-    """The operator's backward on somebody's kernels: gradients of x, latents, wq, wk, wv, wo, bias."""
+def backward_by(
+    attend: Attend, differentiate: Differentiate, halves: bool = False
+) -> Callable[..., tuple[Tensor, ...]]:
+    """The operator's backward on somebody's kernels: gradients of x, latents, wq, wk, wv, wo, bias. With
+    ``halves``, half-precision tokens are multiplied with gradients of their dtype.
+    """
 
     def backward(x: Tensor, dy: Tensor, *given: Any) -> tuple[Tensor, ...]:
         *parameters_and_heads, mask, bias, _norms, pooled, _scores, _means = given
-        return _backward(attend, differentiate, x, dy, tuple(parameters_and_heads), mask, bias, pooled)
+        rounds = halves and x.dtype in _device.HALVES
+        given_parameters = tuple(parameters_and_heads)
+        return _backward(attend, differentiate, rounds, x, dy, given_parameters, mask, bias, pooled)
 
     return backward
 
@@ -132,6 +138,7 @@ def _forward(
 def _backward(
     attend: Attend,
     differentiate: Differentiate,
+    rounds: bool,
     x: Tensor,
     dy: Tensor,
     given: tuple[Any, ...],
@@ -149,8 +156,12 @@ def _backward(
     grads = _device.float32(dy)
     d_pooled = heads_first(grads @ p.wo.T, p.heads)  # (B, heads, R, d)
     d_means = (d_pooled @ p.split(p.wv).transpose(1, 2)).flatten(1, 2).contiguous()
-    by_head = heads_first(pooled, p.heads)
-    delta = (by_head * d_pooled).sum(3).flatten(1).contiguous()
+    if rounds:
+        d_means = d_means.to(x.dtype)
+        # Of what dP is made of, so that dP - delta cancels as it should.
+        delta = (means * d_means).sum(2)
+    else:
+        delta = (heads_first(pooled, p.heads) * d_pooled).sum(3).flatten(1).contiguous()
     dx, d_scores, d_queries = differentiate(x, p.queries, rows, kept, scores, norms, d_means, delta)
     # Through queries = scale (latents wq) wk^T.
     d_absorbed = d_queries.view(p.heads, rows, -1) * p.scale
@@ -163,7 +174,7 @@ def _backward(
     if bias is None:
         d_bias = norms.new_empty(0)
     else:
-        d_bias = d_scores.view(*x.shape[:2], p.heads, rows).sum(2).transpose(1, 2)
+        d_bias = d_scores.view(*x.shape[:2], p.heads, rows).sum(2, dtype=torch.float32).transpose(1, 2)
         d_bias = d_bias.sum(0) if bias.dim() == 2 else d_bias
     gradients = (d_projected @ p.wq.T, p.latents.T @ d_projected, d_wk, d_wv, d_wo, d_bias)
     return dx, *(gradient.contiguous() for gradient in gradients)

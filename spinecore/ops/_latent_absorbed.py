@@ -37,12 +37,48 @@ def can_run(call: Call) -> Verdict:
     return _YES
 
 
+def _more(call: Call) -> float:
+    """Operations over those of keys and values of every token."""
+    width, rows, heads = call.shape[2], call.options[0][1], call.options[1][1]
+    return float(heads * rows / (width + rows))
+
+
 def worthwhile(call: Call) -> Verdict:
     """Not where so many latents query that keys and values cost less."""
-    width, rows, heads = call.shape[2], call.options[0][1], call.options[1][1]
-    if heads * rows >= width + rows:
+    if _more(call) >= 1:
+        width, rows, heads = call.shape[2], call.options[0][1], call.options[1][1]
         return Verdict(False, f"{heads} heads x {rows} latents, D = {width}: keys and values cost less")
     return _YES
+
+
+_MOST_ON_TENSOR_CORES = 3.0
+"""Times the operations at which halves still gain: they run on tensor cores, those of the reference, which
+has keys and values, in float32. Predicted for three cards (spinecore.bench.roofline, benchmarks/NOTES.md).
+"""
+
+
+def _on_tensor_cores(call: Call) -> bool:
+    """bfloat16 is multiplied in float32 before sm_80."""
+    if call.dtype is not torch.bfloat16 or not torch.cuda.is_available():
+        return call.dtype in _device.HALVES
+    return torch.cuda.get_device_capability() >= (8, 0)
+
+
+def can_run_cuda(call: Call) -> Verdict:
+    """As :func:`can_run`; the reason says where the absorbed form is the dearer one."""
+    verdict = can_run(call)
+    if not verdict.ok or _more(call) < 1 or not worthwhile_cuda(call).ok:
+        return verdict
+    return Verdict(
+        True,
+        f"absorbed projections: {_more(call):.1f} times the operations of keys and values, but on tensor "
+        "cores, where the reference has float32",
+    )
+
+
+def worthwhile_cuda(call: Call) -> Verdict:
+    """As :func:`worthwhile`, but halves on tensor cores may cost some times the operations."""
+    return _YES if _on_tensor_cores(call) and _more(call) < _MOST_ON_TENSOR_CORES else worthwhile(call)
 
 
 class Parameters(NamedTuple):

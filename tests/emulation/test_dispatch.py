@@ -88,3 +88,30 @@ def test_the_triton_twin_takes_the_same_calls(name: str) -> None:
             verdict = forward.can_run(call)
             assert verdict.reason
             assert backward.can_run(call._replace(op=f"{name}_backward")).ok == verdict.ok
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "reason"),
+    [
+        (torch.float32, 5, None),
+        (torch.float32, 20, "keys and values cost less"),
+        (torch.bfloat16, 20, None),
+        (torch.bfloat16, 90, "keys and values cost less"),
+    ],
+)
+@pytest.mark.parametrize("name", ["latent_attention_pool", "latent_dictionary_pool"])
+def test_many_latents_query_absorbed_where_tensor_cores_make_up_for_it(
+    name: str, dtype: torch.dtype, rows: int, reason: str | None
+) -> None:
+    """D = 16 and four heads: 5 latents are 0.95 times the operations of keys and values, 20 are 2.2 times, 90
+    are 3.4 times.
+    """
+    call = backends.Call(name, "cuda", dtype, (1, 30, 16), "contiguous", (("latents", rows), ("heads", 4)))
+    for op in (name, f"{name}_backward"):
+        verdict = backends.CUDA.should_run(call._replace(op=op))
+        assert verdict.ok == (reason is None)
+        dearer = "2.2 times the operations of keys and values, but on tensor cores"
+        assert (dearer in verdict.reason) == (rows == 20 and verdict.ok)
+        assert reason is None or reason in verdict.reason
+        assert backends.CUDA.can_run(call._replace(op=op)).ok
+        assert backends.TRITON.kernels[op].worthwhile(call).ok == (4 * rows < 16 + rows)  # type: ignore[misc]

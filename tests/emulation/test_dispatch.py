@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from emulation import sources
 
 from spinecore import backends
 from spinecore.backends import Verdict
+from spinecore.ops import _device
 from spinecore.ops._spec import OPS
 
 MODULES = {
@@ -75,6 +77,25 @@ def test_the_kernels_are_reached_forward_and_backward(name: str) -> None:
         for a, b in zip(got, gradients(name, args, "reference"), strict=True):
             torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-5)
     assert ran >= 2, "hardly any sample can run"
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_all_work_goes_to_the_stream_of_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every launch and every reset; another stream, the default one too, is an error. (What allocates or
+    synchronises does not compile here: the emulation has no such functions.)
+    """
+    spec = OPS[name]
+    args = next(
+        args
+        for _, args in spec.samples(torch.float32, 3)
+        if backends.CUDA.can_run(spec.call(*args, *missing(name, len(args)))).ok
+    )
+    monkeypatch.setattr(_device, "stream_of", lambda _x: nullcontext(4711))
+    monkeypatch.setenv("EMULATION_STREAM", "4711")
+    gradients(name, args, "cuda")
+    monkeypatch.setenv("EMULATION_STREAM", "4712")
+    with pytest.raises(RuntimeError, match="InvalidResourceHandle"):
+        gradients(name, args, "cuda")
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -30,7 +30,7 @@ cudaError_t run_any(const Side& left, const Side& right, const ProductPlan& plan
                      : run<T, false, float, false, T, false>(left, right, plan, outcome, workspace, stream);
 }
 
-// run_it(a value of the kernels' type for these features).
+// run_it(a value of the type that the products take features as).
 template <class Run>
 cudaError_t for_features(Element element, const Run& run_it) {
   return element == Element::float32 ? run_it(float{}) : run_it(Half{});
@@ -74,7 +74,7 @@ cudaError_t column_statistics(const Factor& factor, const StatisticsPlan& plan, 
   const cudaError_t error = cudaMemsetAsync(workspace, 0, tickets, static_cast<cudaStream_t>(stream));
   if (error != cudaSuccess) return error;
   const auto config = launch_configuration(int64_t{plan.strips} * plan.chunks, statistics_threads, stream);
-  return for_features(factor.element, [&](auto element) {
+  return for_element(factor.element, [&](auto element) {
     return cudaLaunchKernelEx(&config, &sum_columns_of_features<decltype(element)>, factor, plan, mean, mean_low,
                               variance, divisor, workspace);
   });

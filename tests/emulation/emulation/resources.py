@@ -47,8 +47,8 @@ def _shared_ptx() -> list[str]:
 
 @cache
 def _ptx(operator: str, architecture: int) -> Path:
-    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90, for some files also
-    for what came later.
+    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90; later
+    GPUs have one of their own, or with some files the same.
     """
     compiler = ptx.nvcc()
     assert compiler, "nvcc is needed"

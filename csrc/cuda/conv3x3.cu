@@ -19,11 +19,6 @@ bool aligned(const void* data, int columns, Element element) {
   return columns % 4 == 0 && reinterpret_cast<uintptr_t>(data) % (element == Element::float32 ? 16 : 8) == 0;
 }
 
-// Whether eight halves of a row may be copied at once.
-bool in_eights(const void* data, int columns) {
-  return columns % 8 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
-}
-
 Patches patches_of(const Conv3x3Plan& p, const void* x) {
   return {x,
           p.batch * p.height * p.width,

@@ -8,13 +8,6 @@
 
 namespace spinecore::cuda {
 
-// Blocks of a multiprocessor that the registers must allow; on sm_75 a fourth would spill.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-inline constexpr int convolution_blocks = 3;
-#else
-inline constexpr int convolution_blocks = 4;
-#endif
-
 // Rows are the pixels of all samples, columns (tap, channel); taps row by row. Channels-last.
 struct Patches {
   const void* image;
@@ -92,22 +85,6 @@ __device__ __forceinline__ void gather_eight(const Patches& p, int row, int colu
   }
 }
 
-// The product of two factors of T: halves as they are where the GPU multiplies them, else as floats, in tf32 with
-// `tensor`. The sums are those of the thread's own 8 x 4 elements.
-template <class T, bool left_along, bool right_along, bool tensor, class Left, class Right>
-__device__ __forceinline__ void multiply_images(const Left& left, const Right& right, int row, int column, int depth,
-                                                int end, bool eights, float (&sums)[8][4]) {
-  if constexpr (sizeof(T) == 2 && has_half_products<T>) {
-    __shared__ HalfBuffers buffers;
-    multiply_halves<T, left_along, right_along>(left, right, row, column, depth, end, eights, buffers, sums);
-    arrange(buffers, sums);
-  } else {
-    __shared__ ProductBuffers buffers;
-    multiply_tile<T, left_along, T, right_along, tensor>(left, right, row, column, depth, end, buffers, sums);
-    if constexpr (tensor && has_tf32) arrange(buffers, sums);
-  }
-}
-
 // Four elements of one pixel of an image, or zeros where there is none.
 template <class T>
 __device__ __forceinline__ void read_pixel(const void* image, int channels, bool vectors, int row, int column,
@@ -128,13 +105,13 @@ __device__ __forceinline__ void read_pixel(const void* image, int channels, bool
 
 // vectors: four channels of every image that is read or written here may be at once; eights: eight of the factors.
 template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, convolution_blocks)
+__global__ void __launch_bounds__(product_threads, half_blocks)
     convolve(Patches patches, Factor weights, Conv3x3Plan plan, Conv3x3Pointers p, bool vectors, bool eights) {
   const int2 place = place_of(plan.forward, static_cast<int>(blockIdx.x));
   const int first = place.x * product_tile, column = place.y * product_tile + own_column();
   float sums[8][4] = {};
-  multiply_images<T, false, false, tensor>(patches, weights, first, place.y * product_tile, 0, patches.columns, eights,
-                                           sums);
+  multiply_alike<T, false, false, tensor>(patches, weights, first, place.y * product_tile, 0, patches.columns, eights,
+                                          sums);
   if (column >= plan.out) return;
   float scale[4], shift[4];
 #pragma unroll
@@ -167,7 +144,7 @@ __global__ void __launch_bounds__(product_threads, convolution_blocks)
 
 // dw = dy^T patches, split over the pixels.
 template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, convolution_blocks)
+__global__ void __launch_bounds__(product_threads, half_blocks)
     differentiate_weights(Factor dy, Patches patches, Conv3x3Plan plan, float* dw, bool vectors, bool eights,
                           float* workspace) {
   const ProductPlan& product = plan.weights;
@@ -175,8 +152,8 @@ __global__ void __launch_bounds__(product_threads, convolution_blocks)
   const int2 place = place_of(product, tile);
   const int row = place.x * product_tile, column = place.y * product_tile, depth = split * product.split_depth;
   float sums[8][4] = {};
-  multiply_images<T, true, true, tensor>(dy, patches, row, column, depth, min(depth + product.split_depth, product.k),
-                                         eights, sums);
+  multiply_alike<T, true, true, tensor>(dy, patches, row, column, depth, min(depth + product.split_depth, product.k),
+                                        eights, sums);
   if (!add_splits(product, workspace, 1, 0, tile, split, sums)) return;
   if (column + own_column() >= product.n) return;
 #pragma unroll

@@ -5,8 +5,9 @@
 #include <string>
 
 #include "block_sums.cuh"
-#include "feature_products.h"
+#include "half_matrices.h"
 #include "launches.h"
+#include "vectors.cuh"
 
 namespace spinecore::cuda {
 
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(softmax_threads) softmax_of_heads(float* score
 }
 
 // A warp for each token and head: P (dP - sum P dP), where dP is what the token counts times the gradient of the mean.
+template <class T>
 __global__ void __launch_bounds__(softmax_threads)
     differentiate_softmax(DictionaryPoolPlan plan, DictionaryPoolBackwardPointers p) {
   const int64_t group = (int64_t{blockIdx.x} * softmax_threads + threadIdx.x) / 32;
@@ -39,7 +41,8 @@ __global__ void __launch_bounds__(softmax_threads)
   float total = 0.0f;
   for (int r = lane; r < rows; r += 32) total += weights[r] * d_mean[r];
   total = sum_lanes(total, 1, 32);
-  for (int r = lane; r < rows; r += 32) p.d_scores[group * rows + r] = weights[r] * (d_mean[r] - total) * share;
+  T* d_scores = static_cast<T*>(p.d_scores) + group * rows;
+  for (int r = lane; r < rows; r += 32) from_float(weights[r] * (d_mean[r] - total) * share, d_scores[r]);
 }
 
 namespace {
@@ -49,11 +52,23 @@ std::string problem(const char* op, const DictionaryPoolPlan& p) {
          std::to_string(p.width) + " (" + element_name(p.element) + ", " + std::to_string(p.entries()) + " entries)";
 }
 
-// The tokens of all samples; those that count nothing are zeros.
-Factor tokens_factor(const DictionaryPoolPlan& p, const void* x, const float* share) {
-  Factor tokens = centred_factor(x, p.batch * p.tokens, p.width, p.element, nullptr, nullptr, share);
-  tokens.mask_only = true;
-  return tokens;
+// Matrices as x; rows of `share` zero are zeros.
+Factor factor_of(const DictionaryPoolPlan& p, const void* data, int rows, int columns, const float* share = nullptr) {
+  Factor factor = centred_factor(data, rows, columns, p.element, nullptr, nullptr, share);
+  factor.mask_only = true;
+  return factor;
+}
+
+// Halves are multiplied as they are. The result is of `element`.
+cudaError_t multiply_either(const Side& left, const Side& right, const ProductPlan& plan, void* result, Element element,
+                            float* workspace, void* stream) {
+  if (left.factor.element != Element::float32) {
+    return multiply_matrices(left, right, plan, result, workspace, stream);
+  }
+  Outcome outcome{};
+  outcome.result = result;
+  outcome.element = element;
+  return multiply(left, right, plan, outcome, false, workspace, stream);
 }
 
 cudaLaunchConfig_t warp_for_each_head(const DictionaryPoolPlan& p, void* stream) {
@@ -81,11 +96,9 @@ DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int he
 
 Status dictionary_pool_forward(const DictionaryPoolPlan& plan, const DictionaryPoolForwardPointers& p, void* stream) {
   const char* what = "the scores";
-  const Side tokens{tokens_factor(plan, p.x, p.share), false};
-  const Side entries{plain_factor(p.entries, plan.entries(), plan.width), false};
-  Outcome outcome{};
-  outcome.result = p.weights;
-  cudaError_t error = multiply(tokens, entries, plan.scores, outcome, false, p.workspace, stream);
+  const Side tokens{factor_of(plan, p.x, plan.batch * plan.tokens, plan.width, p.share), false};
+  const Side entries{factor_of(plan, p.entries, plan.entries(), plan.width), false};
+  cudaError_t error = multiply_either(tokens, entries, plan.scores, p.weights, Element::float32, p.workspace, stream);
   if (error == cudaSuccess) {
     what = "the softmax";
     const auto config = warp_for_each_head(plan, stream);
@@ -97,23 +110,22 @@ Status dictionary_pool_forward(const DictionaryPoolPlan& plan, const DictionaryP
 
 Status dictionary_pool_backward(const DictionaryPoolPlan& plan, const DictionaryPoolBackwardPointers& p, void* stream) {
   const char* what = "the gradient of the scores";
+  const int all = plan.batch * plan.tokens;
   const auto config = warp_for_each_head(plan, stream);
-  cudaError_t error = cudaLaunchKernelEx(&config, &differentiate_softmax, plan, p);
-  const Factor d_scores = plain_factor(p.d_scores, plan.batch * plan.tokens, plan.entries());
+  cudaError_t error = for_element(plan.element, [&](auto element) {
+    return cudaLaunchKernelEx(&config, &differentiate_softmax<decltype(element)>, plan, p);
+  });
+  const Factor d_scores = factor_of(plan, p.d_scores, all, plan.entries());
   if (error == cudaSuccess) {
     what = "the gradient of the tokens";
-    Outcome outcome{};
-    outcome.result = p.dx;
-    outcome.element = plan.element;
-    const Side entries{plain_factor(p.entries, plan.entries(), plan.width), true};
-    error = multiply({d_scores, false}, entries, plan.to_tokens, outcome, false, p.workspace, stream);
+    const Side entries{factor_of(plan, p.entries, plan.entries(), plan.width), true};
+    error = multiply_either({d_scores, false}, entries, plan.to_tokens, p.dx, plan.element, p.workspace, stream);
   }
   if (error == cudaSuccess) {
     what = "the gradient of the entries";
-    Outcome outcome{};
-    outcome.result = p.d_entries;
-    const Side tokens{tokens_factor(plan, p.x, p.share), true};
-    error = multiply({d_scores, true}, tokens, plan.to_entries, outcome, false, p.workspace, stream);
+    const Side tokens{factor_of(plan, p.x, all, plan.width, p.share), true};
+    error =
+        multiply_either({d_scores, true}, tokens, plan.to_entries, p.d_entries, Element::float32, p.workspace, stream);
   }
   return launch_status(error, what, problem("dictionary_pool_backward", plan));
 }

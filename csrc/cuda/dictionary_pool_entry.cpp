@@ -12,7 +12,7 @@ Status read_plan(const char* op, const TensorView& x, const TensorView& entries,
   }
   const int64_t batch = x.shape[0], tokens = x.shape[1], width = x.shape[2], count = entries.shape[0];
   Status status =
-      first_complaint({check_tokens(op, x, {batch, tokens, width}), check_device_floats(op, entries, {count, width})});
+      first_complaint({check_tokens(op, x, {batch, tokens, width}), check_as(op, entries, x, {count, width})});
   if (!status.ok()) return status;
   const int64_t most = int64_t{1} << 31, wide = int64_t{1} << 16;
   if (batch < 1 || tokens < 1 || batch * tokens >= most / product_tile || width < 1 || width >= wide || count < 1 ||
@@ -42,7 +42,7 @@ Status dictionary_pool_forward(const DictionaryPoolForwardViews& v, int64_t head
   });
   if (!status.ok()) return status;
   return dictionary_pool_forward(
-      p, {v.x.data, v.entries.floats(), v.share.floats(), v.weights.floats(), v.workspace.floats()}, stream);
+      p, {v.x.data, v.entries.data, v.share.floats(), v.weights.floats(), v.workspace.floats()}, stream);
 }
 
 Status dictionary_pool_backward(const DictionaryPoolBackwardViews& v, int64_t heads, void* stream) {
@@ -54,20 +54,18 @@ Status dictionary_pool_backward(const DictionaryPoolBackwardViews& v, int64_t he
       check_device_floats(op, v.share, {p.batch, p.tokens}),
       check_device_floats(op, v.weights, {p.batch, p.tokens, p.entries()}),
       check_device_floats(op, v.d_mean, {p.batch, p.entries()}),
-      check_tokens(op, v.dx, {p.batch, p.tokens, p.width}),
-      check_same_element(op, v.dx, v.x),
-      check_device_floats(op, v.d_scores, {p.batch, p.tokens, p.entries()}),
+      check_as(op, v.dx, v.x, {p.batch, p.tokens, p.width}),
+      check_as(op, v.d_scores, v.x, {p.batch, p.tokens, p.entries()}),
       check_device_floats(op, v.d_entries, {p.entries(), p.width}),
       check_device_workspace(op, v.workspace, p.backward_workspace),
       check_apart_all(op, {&v.dx, &v.d_scores, &v.d_entries, &v.workspace},
                       {&v.x, &v.entries, &v.share, &v.weights, &v.d_mean}),
   });
   if (!status.ok()) return status;
-  return dictionary_pool_backward(
-      p,
-      {v.x.data, v.entries.floats(), v.share.floats(), v.weights.floats(), v.d_mean.floats(), v.dx.data,
-       v.d_scores.floats(), v.d_entries.floats(), v.workspace.floats()},
-      stream);
+  return dictionary_pool_backward(p,
+                                  {v.x.data, v.entries.data, v.share.floats(), v.weights.floats(), v.d_mean.floats(),
+                                   v.dx.data, v.d_scores.data, v.d_entries.floats(), v.workspace.floats()},
+                                  stream);
 }
 
 }  // namespace spinecore::cuda

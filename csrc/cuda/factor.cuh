@@ -1,6 +1,8 @@
 // A matrix as one factor of a product, read four elements at a time as floats.
 #pragma once
 
+#include <type_traits>
+
 #include "feature_products.h"
 #include "vectors.cuh"
 
@@ -35,6 +37,32 @@ __device__ __forceinline__ void write_four(T* to, const float (&values)[4]) {
   }
 }
 
+// A bfloat16 or float16; the factor says which. One kernel for both, where products in float32 hide the question.
+struct Half {
+  uint16_t bits;
+};
+
+template <class T>
+__device__ __forceinline__ void read_four_of(const T* from, Element element, float (&values)[4]) {
+  if constexpr (!std::is_same_v<T, Half>) {
+    read_four(from, values);
+  } else if (element == Element::bfloat16) {
+    read_four(reinterpret_cast<const __nv_bfloat16*>(from), values);
+  } else {
+    read_four(reinterpret_cast<const __half*>(from), values);
+  }
+}
+template <class T>
+__device__ __forceinline__ float read_one_of(const T* from, Element element) {
+  if constexpr (!std::is_same_v<T, Half>) {
+    return to_float(*from);
+  } else if (element == Element::bfloat16) {
+    return to_float(*reinterpret_cast<const __nv_bfloat16*>(from));
+  } else {
+    return to_float(*reinterpret_cast<const __half*>(from));
+  }
+}
+
 // (row, column) to (row, column + 3) of the factor; zeros outside of it, and rows of weight zero whatever they hold.
 template <class T>
 __device__ __forceinline__ void load_four(const Factor& f, int row, int column, float (&values)[4]) {
@@ -47,7 +75,7 @@ __device__ __forceinline__ void load_four(const Factor& f, int row, int column, 
   const T* from = static_cast<const T*>(f.data) + static_cast<int64_t>(row) * f.columns + column;
   float mean[4] = {}, low[4] = {};
   if (f.vectors) {  // then the columns are a multiple of four
-    read_four(from, values);
+    read_four_of(from, f.element, values);
     if (f.mean != nullptr) {
       read_four(f.mean + column, mean);
       read_four(f.mean_low + column, low);
@@ -56,7 +84,7 @@ __device__ __forceinline__ void load_four(const Factor& f, int row, int column, 
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       if (column + e >= f.columns) break;
-      values[e] = to_float(from[e]);
+      values[e] = read_one_of(from + e, f.element);
       if (f.mean != nullptr) {
         mean[e] = f.mean[column + e];
         low[e] = f.mean_low[column + e];

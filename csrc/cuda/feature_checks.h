@@ -38,4 +38,11 @@ inline Status check_same_element(const char* op, const TensorView& view, const T
   return Status::wrong_type(argument(op, view) + "is not of the dtype of '" + model.name + "'");
 }
 
+// The same of another shape and the dtype of `model`.
+inline Status check_as(const char* op, const TensorView& view, const TensorView& model,
+                       std::initializer_list<int64_t> shape) {
+  Status status = check_tokens(op, view, shape);
+  return status.ok() ? check_same_element(op, view, model) : status;
+}
+
 }  // namespace spinecore::cuda

@@ -30,6 +30,12 @@ cudaError_t run_any(const Side& left, const Side& right, const ProductPlan& plan
                      : run<T, false, float, false, T, false>(left, right, plan, outcome, workspace, stream);
 }
 
+// run_it(a value of the kernels' type for these features).
+template <class Run>
+cudaError_t for_features(Element element, const Run& run_it) {
+  return element == Element::float32 ? run_it(float{}) : run_it(Half{});
+}
+
 }  // namespace
 
 bool fours(const void* data, int columns, Element element) {
@@ -57,7 +63,7 @@ cudaError_t multiply(const Side& left, const Side& right, const ProductPlan& pla
   Outcome writes = outcome;
   writes.vectors = fours(outcome.result, plan.n, outcome.element) && (!outcome.symmetric || plan.m % 4 == 0);
   const Element features = left.along && !keep ? right.factor.element : left.factor.element;
-  return for_element(features, [&](auto element) {
+  return for_features(features, [&](auto element) {
     return run_any<decltype(element)>(left, right, plan, writes, keep, workspace, stream);
   });
 }
@@ -68,7 +74,7 @@ cudaError_t column_statistics(const Factor& factor, const StatisticsPlan& plan, 
   const cudaError_t error = cudaMemsetAsync(workspace, 0, tickets, static_cast<cudaStream_t>(stream));
   if (error != cudaSuccess) return error;
   const auto config = launch_configuration(int64_t{plan.strips} * plan.chunks, statistics_threads, stream);
-  return for_element(factor.element, [&](auto element) {
+  return for_features(factor.element, [&](auto element) {
     return cudaLaunchKernelEx(&config, &sum_columns_of_features<decltype(element)>, factor, plan, mean, mean_low,
                               variance, divisor, workspace);
   });

@@ -13,6 +13,8 @@ namespace spinecore::cuda {
 inline constexpr int half_step = 32, half_stages = has_async_copy ? 3 : 2;
 inline constexpr int half_eights = product_tile * half_step / 8;  // of a tile of one factor
 inline constexpr int half_loads = half_eights / product_threads;  // of a thread
+// Blocks of a multiprocessor that the registers must allow; on sm_75 a fourth would spill.
+inline constexpr int half_blocks = has_async_copy ? 4 : 3;
 static_assert(product_tile == 64 && half_step == 32, "the swizzle is made for rows of 64 and 128 bytes");
 
 // Eight elements are one uint4. `arrange` needs a little more than two stages.
@@ -24,10 +26,19 @@ struct HalfBuffers {
   __device__ __forceinline__ uint4* right(int stage) { return left(stage) + half_eights; }
 };
 
+// Whether eight halves of every row may be copied at once.
+inline bool in_eights(const void* data, int columns) {
+  return columns % 8 == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+}
+
 // A factor has
 //   const T* eight_at<T>(factor, row, column)        eight elements side by side, null where there are zeros
 //   void gather_eight<T>(factor, row, column, out)   the same where eight cannot be read at once
-// Here those of plain matrices; means, weights and masks are not for this product.
+// or, where its elements are made on the way, is_made and only the latter. Here those of plain matrices; means, weights
+// and masks are not for this product.
+template <class F>
+inline constexpr bool is_made = false;
+
 template <class T>
 __device__ __forceinline__ const T* eight_at(const Factor& f, int row, int column) {
   if (row >= f.rows || column >= f.columns) return nullptr;
@@ -84,14 +95,16 @@ __device__ __forceinline__ void fetch_tile(const F& f, int at, int depth, int en
   each_eight<along>(at, depth, end, [&](int i, int, int row, int column, bool inside) {
     values[i] = make_uint4(0, 0, 0, 0);
     if (!inside) return;
-    if (direct) {
-      const T* from = eight_at<T>(f, row, column);
-      if (from != nullptr) values[i] = *reinterpret_cast<const uint4*>(from);
-    } else {
-      T elements[8];
-      gather_eight<T>(f, row, column, elements);
-      memcpy(&values[i], elements, sizeof elements);
+    if constexpr (!is_made<F>) {
+      if (direct) {
+        const T* from = eight_at<T>(f, row, column);
+        if (from != nullptr) values[i] = *reinterpret_cast<const uint4*>(from);
+        return;
+      }
     }
+    T elements[8];
+    gather_eight<T>(f, row, column, elements);
+    memcpy(&values[i], elements, sizeof elements);
   });
 }
 template <bool along>
@@ -131,30 +144,38 @@ __device__ __forceinline__ void multiply_step_halves(const uint4* left, const ui
 }
 
 // sums += left^T right over [depth, end), in fragments, for `arrange`. `direct`: eights of both factors lie on 16
-// bytes.
+// bytes. The left factor may be made, the right one not.
 template <class T, bool left_along, bool right_along, class Left, class Right>
 __device__ __forceinline__ void multiply_halves(const Left& left, const Right& right, int row, int column, int depth,
                                                 int end, bool direct, HalfBuffers& buffers, float (&sums)[8][4]) {
   const bool copies = has_async_copy && direct;
   uint4 next_a[half_loads], next_b[half_loads];
+  const auto fetch_left = [&](int at) { fetch_tile<T, left_along>(left, row, at, end, direct, next_a); };
+  const auto store_left = [&](int stage) { store_tile<left_along>(next_a, buffers.left(stage)); };
   const auto fetch_next = [&](int at) {
-    fetch_tile<T, left_along>(left, row, at, end, direct, next_a);
+    fetch_left(at);
     fetch_tile<T, right_along>(right, column, at, end, direct, next_b);
   };
   const auto store_next = [&](int stage) {
-    store_tile<left_along>(next_a, buffers.left(stage));
+    store_left(stage);
     store_tile<right_along>(next_b, buffers.right(stage));
   };
   const auto copy_next = [&](int at, int stage) {
-    copy_tile<T, left_along>(left, row, at, end, buffers.left(stage));
+    if constexpr (!is_made<Left>) copy_tile<T, left_along>(left, row, at, end, buffers.left(stage));
     copy_tile<T, right_along>(right, column, at, end, buffers.right(stage));
   };
   int ahead = depth;
-#pragma unroll
+#pragma unroll 1  // less code, and it runs once
   for (int stage = 0; stage < half_stages - 1; ++stage, ahead += half_step) {
     if (copies) {
       if (ahead < end) copy_next(ahead, stage);
       commit_copies();
+      if constexpr (is_made<Left>) {
+        if (ahead < end) {
+          fetch_left(ahead);
+          store_left(stage);
+        }
+      }
     } else if (ahead < end) {
       fetch_next(ahead);
       store_next(stage);
@@ -169,12 +190,34 @@ __device__ __forceinline__ void multiply_halves(const Left& left, const Right& r
     if (copies) {
       if (more) copy_next(ahead, next);
       commit_copies();
+      if constexpr (is_made<Left>) {
+        if (more) fetch_left(ahead);
+      }
     } else if (more) {
       fetch_next(ahead);
     }
     multiply_step_halves<T, left_along, right_along>(buffers.left(stage), buffers.right(stage), sums);
+    if constexpr (is_made<Left>) {
+      if (copies && more) store_left(next);
+    }
     if (!copies && more) store_next(next);
     stage = stage == half_stages - 1 ? 0 : stage + 1;
+  }
+}
+
+// The product of two factors of T: halves as they are where the GPU multiplies them, else as floats, in tf32 with
+// `tensor`. The sums are those of the thread's own 8 x 4 elements.
+template <class T, bool left_along, bool right_along, bool tensor = false, class Left, class Right>
+__device__ __forceinline__ void multiply_alike(const Left& left, const Right& right, int row, int column, int depth,
+                                               int end, bool eights, float (&sums)[8][4]) {
+  if constexpr (sizeof(T) == 2 && has_half_products<T>) {
+    __shared__ HalfBuffers buffers;
+    multiply_halves<T, left_along, right_along>(left, right, row, column, depth, end, eights, buffers, sums);
+    arrange(buffers, sums);
+  } else {
+    __shared__ ProductBuffers buffers;
+    multiply_tile<T, left_along, T, right_along, tensor>(left, right, row, column, depth, end, buffers, sums);
+    if constexpr (tensor && has_tf32) arrange(buffers, sums);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "half_matrices.h"
 #include "launches.h"
 
 namespace spinecore::cuda {
@@ -13,9 +14,9 @@ std::string problem(const char* op, const LatentPoolPlan& p) {
          std::to_string(p.width) + " (" + element_name(p.element) + ", " + std::to_string(p.queries) + " queries)";
 }
 
-// Of the first sample.
-Factor tokens_factor(const LatentPoolPlan& p, const void* x, const float* mask) {
-  return centred_factor(x, p.tokens, p.width, p.element, nullptr, nullptr, mask);
+// Matrices as x; where there are several, that of the first sample.
+Factor factor_of(const LatentPoolPlan& p, const void* data, int rows, int columns, const float* mask = nullptr) {
+  return centred_factor(data, rows, columns, p.element, nullptr, nullptr, mask);
 }
 
 }  // namespace
@@ -28,6 +29,7 @@ LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, i
   p.queries = queries;
   p.rows = rows;
   p.element = element;
+  p.d_scores_columns = element == Element::float32 ? queries : 2 * queries;
   // Many samples fill a GPU without splits.
   p.scores = product_plan(tokens, queries, width, false, 1);
   p.means = product_plan(queries, width, tokens, false, std::max(1, product_blocks / batch));
@@ -40,11 +42,13 @@ LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, i
 }
 
 Status latent_pool_forward(const LatentPoolPlan& plan, const LatentPoolForwardPointers& p, void* stream) {
-  const Factor tokens = tokens_factor(plan, p.x, p.mask), queries = plain_factor(p.queries, plan.queries, plan.width);
+  const Factor tokens = factor_of(plan, p.x, plan.tokens, plan.width, p.mask);
+  const Factor queries = factor_of(plan, p.queries, plan.queries, plan.width);
+  const bool in_x = in_eights(p.x, plan.width), eights = in_x && in_eights(p.queries, plan.width);
   const char* what = "the scores";
   auto config = launch_configuration(int64_t{plan.batch} * plan.scores.tiles, product_threads, stream);
   cudaError_t error = for_element(plan.element, [&](auto element) {
-    return cudaLaunchKernelEx(&config, &score_tokens<decltype(element)>, tokens, queries, plan, p);
+    return cudaLaunchKernelEx(&config, &score_tokens<decltype(element)>, tokens, queries, plan, p, eights);
   });
   if (error == cudaSuccess) {
     what = "the norms";
@@ -61,37 +65,46 @@ Status latent_pool_forward(const LatentPoolPlan& plan, const LatentPoolForwardPo
     what = "the means";
     config = launch_configuration(int64_t{plan.batch} * plan.means.tiles * plan.means.splits, product_threads, stream);
     error = for_element(plan.element, [&](auto element) {
-      return cudaLaunchKernelEx(&config, &average_tokens<decltype(element)>, tokens, plan, p);
+      return cudaLaunchKernelEx(&config, &average_tokens<decltype(element)>, tokens, plan, p, in_x);
     });
   }
   return launch_status(error, what, problem("latent_pool_forward", plan));
 }
 
 Status latent_pool_backward(const LatentPoolPlan& plan, const LatentPoolBackwardPointers& p, void* stream) {
-  const Factor tokens = tokens_factor(plan, p.x, p.mask), queries = plain_factor(p.queries, plan.queries, plan.width);
-  const Factor d_means = plain_factor(p.d_means, plan.queries, plan.width);
-  const Factor d_scores = plain_factor(p.d_scores, plan.tokens, plan.queries);
+  const int columns = plan.d_scores_columns;
+  const Factor tokens = factor_of(plan, p.x, plan.tokens, plan.width, p.mask);
+  const Factor queries = factor_of(plan, p.queries, plan.queries, plan.width);
+  const Factor d_means = factor_of(plan, p.d_means, plan.queries, plan.width);
+  const Factor d_scores = factor_of(plan, p.d_scores, plan.tokens, columns);
   const char* what = "the gradient of the scores";
   auto config = launch_configuration(int64_t{plan.batch} * plan.scores.tiles, product_threads, stream);
   cudaError_t error = for_element(plan.element, [&](auto element) {
-    return cudaLaunchKernelEx(&config, &differentiate_scores<decltype(element)>, tokens, d_means, plan, p);
+    const bool eights = in_eights(p.x, plan.width) && in_eights(p.d_means, plan.width);
+    return cudaLaunchKernelEx(&config, &differentiate_scores<decltype(element)>, tokens, d_means, plan, p, eights);
   });
   if (error == cudaSuccess) {
     what = "the gradient of the tokens";
     const bool vectors = fours(p.dx, plan.width, plan.element);
+    const bool eights =
+        in_eights(p.d_scores, columns) && in_eights(p.queries, plan.width) && in_eights(p.d_means, plan.width);
     config = launch_configuration(int64_t{plan.batch} * plan.to_tokens.tiles, product_threads, stream);
     error = for_element(plan.element, [&](auto element) {
       return cudaLaunchKernelEx(&config, &differentiate_tokens<decltype(element)>, d_scores, queries, d_means, plan, p,
-                                vectors);
+                                vectors, eights);
     });
   }
   if (error == cudaSuccess) {
     what = "the gradient of the queries";
     Side all_scores{d_scores, true}, all_tokens{tokens, true};
     all_scores.factor.rows = all_tokens.factor.rows = plan.batch * plan.tokens;
-    Outcome outcome{};
-    outcome.result = p.d_queries;
-    error = multiply(all_scores, all_tokens, plan.to_queries, outcome, false, p.workspace, stream);
+    if (plan.element == Element::float32) {
+      Outcome outcome{};
+      outcome.result = p.d_queries;
+      error = multiply(all_scores, all_tokens, plan.to_queries, outcome, false, p.workspace, stream);
+    } else {
+      error = multiply_matrices(all_scores, all_tokens, plan.to_queries, p.d_queries, p.workspace, stream);
+    }
   }
   return launch_status(error, what, problem("latent_pool_backward", plan));
 }

@@ -1,23 +1,22 @@
 // Products between tokens and absorbed queries, with the softmax in their factors and epilogues.
 #pragma once
 
+#include "half_tokens.cuh"
 #include "product.cuh"
 #include "spinecore/cuda/latent_pool.h"
 
 namespace spinecore::cuda {
 
-// With tokens of half precision products run on tensor cores: tokens are exact in tf32, queries, weights and gradients
-// keep its 10 bits, more than the tokens have (bfloat16) or as many (float16).
-template <class T>
-inline constexpr bool on_tensor_cores = sizeof(T) == 2;
-
 // P of one sample as a factor: rows are tokens, columns queries. exp(scores - top) / total; a query without a token has
-// a total of zero and weighs nothing.
+// a total of zero and weighs nothing. Without totals they are left to the product's epilogue: what halves lose of the
+// exponentials is then small beside the largest.
 struct Weights {
   const float *scores, *top, *total;
   int rows, columns;
   bool vectors;
 };
+template <>
+inline constexpr bool is_made<Weights> = true;
 
 template <class T>
 __device__ __forceinline__ void load_four(const Weights& w, int row, int column, float (&values)[4]) {
@@ -29,18 +28,76 @@ __device__ __forceinline__ void load_four(const Weights& w, int row, int column,
   if (w.vectors) {
     read_four(from, values);
     read_four(w.top + column, top);
-    read_four(w.total + column, total);
+    if (w.total != nullptr) read_four(w.total + column, total);
   } else {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       if (column + e >= w.columns) break;
       values[e] = from[e];
       top[e] = w.top[column + e];
-      total[e] = w.total[column + e];
+      if (w.total != nullptr) total[e] = w.total[column + e];
     }
   }
 #pragma unroll
-  for (int e = 0; e < 4; ++e) values[e] = total[e] == 0.0f ? 0.0f : expf(values[e] - top[e]) / total[e];
+  for (int e = 0; e < 4; ++e) {
+    values[e] = expf(values[e] - top[e]);
+    if (w.total != nullptr) values[e] = total[e] == 0.0f ? 0.0f : values[e] / total[e];
+  }
+}
+template <class T>
+__device__ __forceinline__ void gather_eight(const Weights& w, int row, int column, T (&out)[8]) {
+#pragma unroll
+  for (int e = 0; e < 8; e += 4) {
+    float values[4];
+    load_four<float>(w, row, column + e, values);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) from_float(values[i], out[e + i]);
+  }
+}
+
+// Of halves, queries on top of the gradient of the means: what the gradients of the scores and P, which lie side by
+// side, are multiplied with.
+struct Stacked {
+  const void *queries, *d_means;
+  int count;          // of either
+  int rows, columns;  // as of every factor
+  bool vectors;
+};
+template <class T>
+__device__ __forceinline__ const T* row_of(const Stacked& s, int row) {
+  return static_cast<const T*>(row < s.count ? s.queries : s.d_means) +
+         static_cast<int64_t>(row < s.count ? row : row - s.count) * s.columns;
+}
+template <class T>
+__device__ __forceinline__ void load_four(const Stacked& s, int row, int column, float (&values)[4]) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) values[e] = 0.0f;
+  if (row >= s.rows || column >= s.columns) return;
+  const T* from = row_of<T>(s, row) + column;
+  if (s.vectors) {
+    read_four(from, values);
+  } else {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (column + e < s.columns) values[e] = to_float(from[e]);
+    }
+  }
+}
+template <class T>
+__device__ __forceinline__ const T* eight_at(const Stacked& s, int row, int column) {
+  return row < s.rows && column < s.columns ? row_of<T>(s, row) + column : nullptr;
+}
+template <class T>
+__device__ __forceinline__ void gather_eight(const Stacked& s, int row, int column, T (&out)[8]) {
+  const T* from = row < s.rows ? row_of<T>(s, row) : nullptr;
+#pragma unroll
+  for (int e = 0; e < 8; ++e) {
+    if (from != nullptr && column + e < s.columns) {
+      out[e] = from[column + e];
+    } else {
+      from_float(0.0f, out[e]);
+    }
+  }
 }
 
 // Largest score and sum of exponentials below it, of some tokens.
@@ -52,6 +109,10 @@ __device__ __forceinline__ Norm merged(Norm a, Norm b) {
   if (top == -INFINITY) return {top, a.total + b.total};  // nothing, or NaN
   return {top, a.total * expf(a.top - top) + b.total * expf(b.top - top)};
 }
+
+// Where the norm of one of a tile's queries lies, so that 16 threads that write every fourth or read neighbours meet
+// all banks.
+__device__ __forceinline__ int place_of_norm(int query) { return query % 4 * 16 + (query / 4 + query % 4 * 4) % 16; }
 
 // Scores of one tile of tokens and queries of one sample, and the norm of every query over these tokens.
 __device__ inline void write_scores(const LatentPoolPlan& plan, const LatentPoolForwardPointers& p, int sample, int row,
@@ -87,30 +148,32 @@ __device__ inline void write_scores(const LatentPoolPlan& plan, const LatentPool
     for (int i = 0; i < 8; ++i) {
       if (sums[i][j] != -INFINITY) own[j].total += expf(sums[i][j] - own[j].top);  // a NaN stays one
     }
-    norms[group][static_cast<int>(threadIdx.x) % 16 + 16 * j] = own[j];
+    norms[group][place_of_norm(own_column() + j)] = own[j];
   }
   __syncthreads();
   const int query = static_cast<int>(threadIdx.x);
   if (query >= product_tile || first + query >= plan.queries) return;
-  Norm all = norms[0][query / 4 + query % 4 * 16];
+  Norm all = norms[0][place_of_norm(query)];
 #pragma unroll 1
-  for (int g = 1; g < groups; ++g) all = merged(all, norms[g][query / 4 + query % 4 * 16]);
+  for (int g = 1; g < groups; ++g) all = merged(all, norms[g][place_of_norm(query)]);
   const int tiles = (plan.tokens + product_tile - 1) / product_tile;
   reinterpret_cast<float2*>(p.workspace)[(int64_t{sample} * tiles + tile) * plan.queries + first + query] = {all.top,
                                                                                                              all.total};
 }
 
+// Blocks of a multiprocessor that the registers must allow.
 template <class T>
-__global__ void __launch_bounds__(product_threads, 4)
-    score_tokens(Factor tokens, Factor queries, LatentPoolPlan plan, LatentPoolForwardPointers p) {
-  __shared__ ProductBuffers buffers;
+inline constexpr int pool_blocks = sizeof(T) == 4 ? 4 : half_blocks;
+
+template <class T>
+__global__ void __launch_bounds__(product_threads, pool_blocks<T>)
+    score_tokens(Factor tokens, Factor queries, LatentPoolPlan plan, LatentPoolForwardPointers p, bool eights) {
   const int sample = static_cast<int>(blockIdx.x) / plan.scores.tiles;
   const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<T, false, float, false, on_tensor_cores<T>>(of_sample<T>(tokens, sample), queries, row, column, 0,
-                                                            plan.width, buffers, sums);
-  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
+  multiply_alike<T, false, false>(Tokens{of_sample<T>(tokens, sample)}, queries, row, column, 0, plan.width, eights,
+                                  sums);
   write_scores(plan, p, sample, row, column, sums);
 }
 
@@ -145,8 +208,7 @@ __device__ __forceinline__ Weights weights_of(const LatentPoolPlan& plan, const 
 // means = P^T x, split over the tokens.
 template <class T>
 __global__ void __launch_bounds__(product_threads, 3)
-    average_tokens(Factor tokens, LatentPoolPlan plan, LatentPoolForwardPointers p) {
-  __shared__ ProductBuffers buffers;
+    average_tokens(Factor tokens, LatentPoolPlan plan, LatentPoolForwardPointers p, bool eights) {
   const ProductPlan& product = plan.means;
   const int blocks = product.tiles * product.splits, sample = static_cast<int>(blockIdx.x) / blocks;
   const int tile = static_cast<int>(blockIdx.x) % blocks / product.splits;
@@ -154,36 +216,37 @@ __global__ void __launch_bounds__(product_threads, 3)
   const int2 place = place_of(product, tile);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<float, true, T, true, on_tensor_cores<T>>(weights_of(plan, p.scores, p.norms, sample),
-                                                          of_sample<T>(tokens, sample), row, column, depth,
-                                                          min(depth + product.split_depth, plan.tokens), buffers, sums);
-  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
+  Weights weights = weights_of(plan, p.scores, p.norms, sample);
+  const float* total = weights.total;
+  weights.total = nullptr;
+  multiply_alike<T, true, true>(weights, Tokens{of_sample<T>(tokens, sample)}, row, column, depth,
+                                min(depth + product.split_depth, plan.tokens), eights, sums);
   if (!add_splits(product, p.workspace + plan.sums_at, plan.batch, sample, tile, split, sums)) return;
-  float* means = p.means + int64_t{sample} * plan.queries * plan.width;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     const int query = row + own_row() + i;
-    if (query < plan.queries && column + own_column() < plan.width) {
-      write_row(means, plan.width, plan.width % 4 == 0, query, column + own_column(), sums[i]);
-    }
+    const float own = query < plan.queries ? total[query] : 0.0f;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) sums[i][j] = own == 0.0f ? 0.0f : sums[i][j] / own;
   }
+  write_tile(p.means + int64_t{sample} * plan.queries * plan.width, plan.queries, plan.width, plan.width % 4 == 0, row,
+             column, sums);
 }
 
-// d_scores = P (dP - delta) with dP = x d_means^T.
+// d_scores = P (dP - delta) with dP = x d_means^T; of halves, beside it P.
 template <class T>
-__global__ void __launch_bounds__(product_threads, 4)
-    differentiate_scores(Factor tokens, Factor d_means, LatentPoolPlan plan, LatentPoolBackwardPointers p) {
-  __shared__ ProductBuffers buffers;
+__global__ void __launch_bounds__(product_threads, pool_blocks<T>)
+    differentiate_scores(Factor tokens, Factor d_means, LatentPoolPlan plan, LatentPoolBackwardPointers p,
+                         bool eights) {
   const int sample = static_cast<int>(blockIdx.x) / plan.scores.tiles;
   const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<T, false, float, false, on_tensor_cores<T>>(
-      of_sample<T>(tokens, sample), of_sample<float>(d_means, sample), row, column, 0, plan.width, buffers, sums);
-  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
+  multiply_alike<T, false, false>(Tokens{of_sample<T>(tokens, sample)}, of_sample<T>(d_means, sample), row, column, 0,
+                                  plan.width, eights, sums);
   const Weights weights = weights_of(plan, p.scores, p.norms, sample);
-  const int query = column + own_column();
-  float* result = p.d_scores + int64_t{sample} * plan.tokens * plan.queries;
+  const int query = column + own_column(), pitch = plan.d_scores_columns;
+  T* result = static_cast<T*>(p.d_scores) + int64_t{sample} * plan.tokens * pitch;
   float delta[4] = {};
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
@@ -195,37 +258,38 @@ __global__ void __launch_bounds__(product_threads, 4)
     if (token >= plan.tokens || query >= plan.queries) continue;
     float own[4];
     load_four<float>(weights, token, query, own);
+    T* to = result + int64_t{token} * pitch;
+    if constexpr (sizeof(T) == 2) write_row(to + plan.queries, plan.queries, weights.vectors, 0, query, own);
 #pragma unroll
     for (int j = 0; j < 4; ++j) own[j] *= sums[i][j] - delta[j];
-    write_row(result, plan.queries, plan.queries % 4 == 0, token, query, own);
+    write_row(to, plan.queries, weights.vectors, 0, query, own);
   }
 }
 
 // dx = d_scores queries + P d_means.
 template <class T>
-__global__ void __launch_bounds__(product_threads, 3)
+__global__ void __launch_bounds__(product_threads, sizeof(T) == 4 ? 3 : half_blocks)
     differentiate_tokens(Factor d_scores, Factor queries, Factor d_means, LatentPoolPlan plan,
-                         LatentPoolBackwardPointers p, bool vectors) {
-  __shared__ ProductBuffers buffers;
+                         LatentPoolBackwardPointers p, bool vectors, bool eights) {
   const int sample = static_cast<int>(blockIdx.x) / plan.to_tokens.tiles;
   const int2 place = place_of(plan.to_tokens, static_cast<int>(blockIdx.x) % plan.to_tokens.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_tile<float, false, float, true, on_tensor_cores<T>>(of_sample<float>(d_scores, sample), queries, row, column,
-                                                               0, plan.queries, buffers, sums);
-  __syncthreads();  // the buffers are used again
-  multiply_tile<float, false, float, true, on_tensor_cores<T>>(weights_of(plan, p.scores, p.norms, sample),
-                                                               of_sample<float>(d_means, sample), row, column, 0,
-                                                               plan.queries, buffers, sums);
-  if constexpr (on_tensor_cores<T> && has_tf32) arrange(buffers, sums);
-  T* dx = static_cast<T*>(p.dx) + int64_t{sample} * plan.tokens * plan.width;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const int token = row + own_row() + i;
-    if (token < plan.tokens && column + own_column() < plan.width) {
-      write_row(dx, plan.width, vectors, token, column + own_column(), sums[i]);
-    }
+  if constexpr (sizeof(T) == 4) {
+    __shared__ ProductBuffers buffers;
+    multiply_tile<T, false, T, true>(of_sample<T>(d_scores, sample), queries, row, column, 0, plan.queries, buffers,
+                                     sums);
+    __syncthreads();  // the buffers are used again
+    multiply_tile<T, false, T, true>(weights_of(plan, p.scores, p.norms, sample), of_sample<T>(d_means, sample), row,
+                                     column, 0, plan.queries, buffers, sums);
+  } else {
+    const int count = 2 * plan.queries;
+    const Stacked both{queries.data, of_sample<T>(d_means, sample).data, plan.queries, count,
+                       plan.width,   queries.vectors && d_means.vectors};
+    multiply_alike<T, false, true>(of_sample<T>(d_scores, sample), both, row, column, 0, count, eights, sums);
   }
+  write_tile(static_cast<T*>(p.dx) + int64_t{sample} * plan.tokens * plan.width, plan.tokens, plan.width, vectors, row,
+             column, sums);
 }
 
 }  // namespace spinecore::cuda

@@ -11,7 +11,7 @@ Status read_plan(const char* op, const TensorView& x, const TensorView& queries,
   }
   const int64_t batch = x.shape[0], tokens = x.shape[1], width = x.shape[2], count = queries.shape[0];
   Status status =
-      first_complaint({check_tokens(op, x, {batch, tokens, width}), check_device_floats(op, queries, {count, width})});
+      first_complaint({check_tokens(op, x, {batch, tokens, width}), check_as(op, queries, x, {count, width})});
   if (!status.ok()) return status;
   const int64_t most = int64_t{1} << 31;
   if (batch < 1 || tokens < 1 || batch * tokens >= most / product_tile || width < 1 || width >= int64_t{1} << 16 ||
@@ -53,8 +53,8 @@ Status latent_pool_forward(const LatentPoolForwardViews& v, int64_t rows, void* 
   if (!status.ok()) return status;
   p.bias_sample = biases == 1 ? 0 : int64_t{p.rows} * p.tokens;
   return latent_pool_forward(p,
-                             {v.x.data, v.queries.floats(), bias_pointer(v.mask), bias_pointer(v.bias),
-                              v.scores.floats(), v.norms.floats(), v.means.floats(), v.workspace.floats()},
+                             {v.x.data, v.queries.data, bias_pointer(v.mask), bias_pointer(v.bias), v.scores.floats(),
+                              v.norms.floats(), v.means.floats(), v.workspace.floats()},
                              stream);
 }
 
@@ -67,11 +67,10 @@ Status latent_pool_backward(const LatentPoolBackwardViews& v, int64_t rows, void
       check_mask(op, v.mask, p),
       check_device_floats(op, v.scores, {p.batch, p.tokens, p.queries}),
       check_device_floats(op, v.norms, {2, p.batch, p.queries}),
-      check_device_floats(op, v.d_means, {p.batch, p.queries, p.width}),
+      check_as(op, v.d_means, v.x, {p.batch, p.queries, p.width}),
       check_device_floats(op, v.delta, {p.batch, p.queries}),
-      check_tokens(op, v.dx, {p.batch, p.tokens, p.width}),
-      check_same_element(op, v.dx, v.x),
-      check_device_floats(op, v.d_scores, {p.batch, p.tokens, p.queries}),
+      check_as(op, v.dx, v.x, {p.batch, p.tokens, p.width}),
+      check_as(op, v.d_scores, v.x, {p.batch, p.tokens, p.d_scores_columns}),
       check_device_floats(op, v.d_queries, {p.queries, p.width}),
       check_fours(op, v.scores),
       check_fours(op, v.norms),
@@ -83,8 +82,8 @@ Status latent_pool_backward(const LatentPoolBackwardViews& v, int64_t rows, void
   if (!status.ok()) return status;
   return latent_pool_backward(
       p,
-      {v.x.data, v.queries.floats(), bias_pointer(v.mask), v.scores.floats(), v.norms.floats(), v.d_means.floats(),
-       v.delta.floats(), v.dx.data, v.d_scores.floats(), v.d_queries.floats(), v.workspace.floats()},
+      {v.x.data, v.queries.data, v.d_means.data, bias_pointer(v.mask), v.scores.floats(), v.norms.floats(),
+       v.delta.floats(), v.dx.data, v.d_scores.data, v.d_queries.floats(), v.workspace.floats()},
       stream);
 }
 

@@ -186,6 +186,19 @@ __device__ inline int2 place_of(const ProductPlan& plan, int tile) {
   return {tile - column * (column + 1) / 2, column};
 }
 
+// The thread's elements of a tile that begins at `row` and `column` of a row-major matrix.
+template <class T>
+__device__ __forceinline__ void write_tile(T* result, int rows, int columns, bool vectors, int row, int column,
+                                           const float (&sums)[8][4]) {
+  row += own_row();
+  column += own_column();
+  if (column >= columns) return;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (row + i < rows) write_row(result, columns, vectors, row + i, column, sums[i]);
+  }
+}
+
 __device__ inline void keep_tile(const ProductPlan& plan, const Outcome& o, int tile, int row, int column,
                                  float (&sums)[8][4]) {
   const float factor = o.divisor != nullptr ? 1.0f / *o.divisor : 1.0f;

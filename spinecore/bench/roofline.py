@@ -15,10 +15,10 @@ from typing import Literal
 from spinecore.bench.case import Shape
 from spinecore.bench.cases.images import SHAPES
 
-Units = Literal["float32", "tf32", "half", "fused"]
+Units = Literal["float32", "library", "tf32", "half", "fused"]
 LAUNCH = 2.5e-6
 """Seconds for each thing put into the stream: a kernel, a reset of tickets."""
-SHARE_OF_FLOAT32, SHARE_OF_TENSOR_CORES = 0.6, 0.8
+SHARE_OF_FLOAT32, SHARE_OF_LIBRARY, SHARE_OF_TENSOR_CORES = 0.6, 0.85, 0.8
 FED = {"tf32": 683, "half": 1365, "fused": 2048}
 """Operations a cycle and multiprocessor that shared memory feeds: a warp multiplies 32 x 32 x 8 for 24
 wavefronts of 128 bytes (staging included), and with two bytes an element 32 x 32 x 16; the fused recurrence
@@ -40,9 +40,9 @@ class Card:
     clock: float
 
     def rate(self, units: Units) -> float:
-        """Operations a second that our tiles should reach."""
-        if units == "float32":
-            return SHARE_OF_FLOAT32 * self.float32
+        """Operations a second that our tiles should reach, or cuBLAS in float32."""
+        if units in ("float32", "library"):
+            return (SHARE_OF_FLOAT32 if units == "float32" else SHARE_OF_LIBRARY) * self.float32
         fed = FED[units] * self.processors * self.clock
         return SHARE_OF_TENSOR_CORES * min(self.tf32 if units == "tf32" else self.half, fed)
 
@@ -124,16 +124,32 @@ def covariance_decorrelation(shape: Shape, element: int) -> Pair:
 
 def latent_attention_pool(shape: Shape, element: int) -> Pair:
     """Absorbed queries: two products with the tokens forward; both and four more backward. Ten and twenty-two
-    of the launches are torch's small products.
+    of the launches are torch's small products, and of halves one and three more round a factor. The gradient
+    of the scores is of the tokens' type; of halves P lies beside it.
     """
     batch, tokens, width, rows, heads = shape
     product = 2.0 * batch * tokens * width * heads * rows
     image, scores = float(batch * tokens * width * element), 4.0 * batch * tokens * heads * rows
-    units: Units = "float32" if element == 4 else "tf32"
+    if element == 4:
+        return (
+            Prediction(2 * image + 2 * scores, 2 * product, "float32", 14),
+            Prediction(5 * image + 7 * scores, 6 * product, "float32", 40),
+        )
     return (
-        Prediction(2 * image + 2 * scores, 2 * product, units, 14),
-        Prediction(5 * image + 7 * scores, 6 * product, units, 40),
+        Prediction(2 * image + 2 * scores, 2 * product, "half", 15),
+        Prediction(5 * image + 5.5 * scores, 6 * product, "half", 43),
     )
+
+
+def latent_attention_pool_reference(shape: Shape, element: int) -> Prediction:
+    """Its forward, by torch in float32: tokens widened, keys and values written and read, twelve passes over
+    the scores (product, scale, largest, exponentials, sum, division, product).
+    """
+    batch, tokens, width, rows, heads = shape
+    operations = 4.0 * batch * tokens * width * (width + rows)
+    image, scores = 4.0 * batch * tokens * width, 4.0 * batch * tokens * heads * rows
+    widened = (1 + element / 4) * image if element < 4 else 0.0
+    return Prediction(widened + 6 * image + 12 * scores, operations, "library", 20)
 
 
 def conv3x3(shape: Shape, element: int) -> Pair:

@@ -11,25 +11,25 @@ from spinecore.ops._covariance_cuda import floats
 
 
 def weigh(x: Tensor, entries: Tensor, heads: int, share: Tensor) -> Tensor:
-    """P (B, N, E)."""
+    """P (B, N, E). Halves meet entries of their dtype."""
     core, count = _native.core(), entries.shape[0]
     weights = floats(x, *x.shape[:2], count)
     workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, count)[0])
     with _device.stream_of(x) as stream:
-        core.cuda_dictionary_pool_forward(x, entries, heads, share, weights, workspace, stream)
+        core.cuda_dictionary_pool_forward(x, entries.to(x.dtype), heads, share, weights, workspace, stream)
     return weights
 
 
 def differentiate(
     x: Tensor, entries: Tensor, heads: int, share: Tensor, weights: Tensor, d_mean: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, of the scores and of the entries."""
+    """Gradients of x, of the scores (both of its dtype) and of the entries."""
     core = _native.core()
-    results = (torch.empty_like(x), torch.empty_like(weights), torch.empty_like(entries))
+    results = (torch.empty_like(x), x.new_empty(weights.shape), torch.empty_like(entries))
     workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, entries.shape[0])[1])
     with _device.stream_of(x) as stream:
         core.cuda_dictionary_pool_backward(
-            x, entries, heads, share, weights, d_mean, *results, workspace, stream
+            x, entries.to(x.dtype), heads, share, weights, d_mean, *results, workspace, stream
         )
     return results
 

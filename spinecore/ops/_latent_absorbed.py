@@ -37,12 +37,48 @@ def can_run(call: Call) -> Verdict:
     return _YES
 
 
+def _more(call: Call) -> float:
+    """Operations over those of keys and values of every token."""
+    width, rows, heads = call.shape[2], call.options[0][1], call.options[1][1]
+    return float(heads * rows / (width + rows))
+
+
 def worthwhile(call: Call) -> Verdict:
     """Not where so many latents query that keys and values cost less."""
-    width, rows, heads = call.shape[2], call.options[0][1], call.options[1][1]
-    if heads * rows >= width + rows:
+    if _more(call) >= 1:
+        width, rows, heads = call.shape[2], call.options[0][1], call.options[1][1]
         return Verdict(False, f"{heads} heads x {rows} latents, D = {width}: keys and values cost less")
     return _YES
+
+
+_MOST_ON_TENSOR_CORES = 3.0
+"""Times the operations at which halves still gain: they run on tensor cores, those of the reference, which
+has keys and values, in float32. Predicted for three cards (spinecore.bench.roofline, benchmarks/NOTES.md).
+"""
+
+
+def _on_tensor_cores(call: Call) -> bool:
+    """bfloat16 is multiplied in float32 before sm_80."""
+    if call.dtype is not torch.bfloat16 or not torch.cuda.is_available():
+        return call.dtype in _device.HALVES
+    return torch.cuda.get_device_capability() >= (8, 0)
+
+
+def can_run_cuda(call: Call) -> Verdict:
+    """As :func:`can_run`; the reason says where the absorbed form is the dearer one."""
+    verdict = can_run(call)
+    if not verdict.ok or _more(call) < 1 or not worthwhile_cuda(call).ok:
+        return verdict
+    return Verdict(
+        True,
+        f"absorbed projections: {_more(call):.1f} times the operations of keys and values, but on tensor "
+        "cores, where the reference has float32",
+    )
+
+
+def worthwhile_cuda(call: Call) -> Verdict:
+    """As :func:`worthwhile`, but halves on tensor cores may cost some times the operations."""
+    return _YES if _on_tensor_cores(call) and _more(call) < _MOST_ON_TENSOR_CORES else worthwhile(call)
 
 
 class Parameters(NamedTuple):
@@ -100,12 +136,18 @@ def forward_by(attend: Attend) -> Callable[..., tuple[Tensor, ...]]:
     return forward
 
 
-def backward_by(attend: Attend, differentiate: Differentiate) -> Callable[..., tuple[Tensor, ...]]:
-    """The operator's backward on somebody's kernels: gradients of x, latents, wq, wk, wv, wo, bias."""
+def backward_by(
+    attend: Attend, differentiate: Differentiate, halves: bool = False
+) -> Callable[..., tuple[Tensor, ...]]:
+    """The operator's backward on somebody's kernels: gradients of x, latents, wq, wk, wv, wo, bias. With
+    ``halves``, half-precision tokens are multiplied with gradients of their dtype.
+    """
 
     def backward(x: Tensor, dy: Tensor, *given: Any) -> tuple[Tensor, ...]:
         *parameters_and_heads, mask, bias, _norms, pooled, _scores, _means = given
-        return _backward(attend, differentiate, x, dy, tuple(parameters_and_heads), mask, bias, pooled)
+        rounds = halves and x.dtype in _device.HALVES
+        given_parameters = tuple(parameters_and_heads)
+        return _backward(attend, differentiate, rounds, x, dy, given_parameters, mask, bias, pooled)
 
     return backward
 
@@ -132,6 +174,7 @@ def _forward(
 def _backward(
     attend: Attend,
     differentiate: Differentiate,
+    rounds: bool,
     x: Tensor,
     dy: Tensor,
     given: tuple[Any, ...],
@@ -149,8 +192,12 @@ def _backward(
     grads = _device.float32(dy)
     d_pooled = heads_first(grads @ p.wo.T, p.heads)  # (B, heads, R, d)
     d_means = (d_pooled @ p.split(p.wv).transpose(1, 2)).flatten(1, 2).contiguous()
-    by_head = heads_first(pooled, p.heads)
-    delta = (by_head * d_pooled).sum(3).flatten(1).contiguous()
+    if rounds:
+        d_means = d_means.to(x.dtype)
+        # Of what dP is made of, so that dP - delta cancels as it should.
+        delta = (means * d_means).sum(2)
+    else:
+        delta = (heads_first(pooled, p.heads) * d_pooled).sum(3).flatten(1).contiguous()
     dx, d_scores, d_queries = differentiate(x, p.queries, rows, kept, scores, norms, d_means, delta)
     # Through queries = scale (latents wq) wk^T.
     d_absorbed = d_queries.view(p.heads, rows, -1) * p.scale
@@ -163,7 +210,7 @@ def _backward(
     if bias is None:
         d_bias = norms.new_empty(0)
     else:
-        d_bias = d_scores.view(*x.shape[:2], p.heads, rows).sum(2).transpose(1, 2)
+        d_bias = d_scores.view(*x.shape[:2], p.heads, rows).sum(2, dtype=torch.float32).transpose(1, 2)
         d_bias = d_bias.sum(0) if bias.dim() == 2 else d_bias
     gradients = (d_projected @ p.wq.T, p.latents.T @ d_projected, d_wk, d_wv, d_wo, d_bias)
     return dx, *(gradient.contiguous() for gradient in gradients)

@@ -13,7 +13,7 @@ from spinecore.ops._covariance_cuda import floats
 def attend(
     x: Tensor, queries: Tensor, rows: int, mask: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores (B, N, Q), norms (2, B, Q), means (B, Q, D)."""
+    """Scores (B, N, Q), norms (2, B, Q), means (B, Q, D). Halves meet queries of their dtype."""
     (batch, tokens, width), count = x.shape, queries.shape[0]
     core = _native.core()
     results = (
@@ -23,7 +23,7 @@ def attend(
     )
     workspace = floats(x, core.cuda_latent_pool_workspaces(batch, tokens, width, count)[0])
     with _device.stream_of(x) as stream:
-        core.cuda_latent_pool_forward(x, queries, rows, mask, bias, *results, workspace, stream)
+        core.cuda_latent_pool_forward(x, queries.to(x.dtype), rows, mask, bias, *results, workspace, stream)
     return results
 
 
@@ -37,16 +37,20 @@ def differentiate(
     d_means: Tensor,
     delta: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, of the scores and of the queries."""
-    core = _native.core()
-    results = (torch.empty_like(x), torch.empty_like(scores), torch.empty_like(queries))
-    workspace = floats(x, core.cuda_latent_pool_workspaces(*x.shape, queries.shape[0])[1])
+    """Gradients of x, of the scores and of the queries; d_means is of the dtype of x, and so are the scores'
+    gradients. Beside those of halves the kernels keep P, which the tokens' gradient needs.
+    """
+    core, count = _native.core(), queries.shape[0]
+    columns = count if x.dtype is torch.float32 else 2 * count
+    d_scores = x.new_empty((*x.shape[:2], columns))
+    results = (torch.empty_like(x), d_scores, torch.empty_like(queries))
+    workspace = floats(x, core.cuda_latent_pool_workspaces(*x.shape, count)[1])
     with _device.stream_of(x) as stream:
         core.cuda_latent_pool_backward(
-            x, queries, rows, mask, scores, norms, d_means, delta, *results, workspace, stream
+            x, queries.to(x.dtype), rows, mask, scores, norms, d_means, delta, *results, workspace, stream
         )
-    return results
+    return results[0], d_scores[..., :count], results[2]
 
 
 forward = _latent_absorbed.forward_by(attend)
-backward = _latent_absorbed.backward_by(attend, differentiate)
+backward = _latent_absorbed.backward_by(attend, differentiate, halves=True)

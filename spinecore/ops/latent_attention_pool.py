@@ -341,12 +341,16 @@ SPEC = OpSpec(
     samples=_samples,
     cost=_cost,
     kernels={
-        "cuda": Kernel(_latent_pool_cuda.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "cuda": Kernel(
+            _latent_pool_cuda.forward, _latent_absorbed.can_run_cuda, _latent_absorbed.worthwhile_cuda
+        ),
         "triton": Kernel(_latent_pool_triton.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
         "cpu": Kernel(_cpu.forward, can_run, worthwhile),
     },
     backward_kernels={
-        "cuda": Kernel(_latent_pool_cuda.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "cuda": Kernel(
+            _latent_pool_cuda.backward, _latent_absorbed.can_run_cuda, _latent_absorbed.worthwhile_cuda
+        ),
         "triton": Kernel(_latent_pool_triton.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
         "cpu": Kernel(_cpu.backward, can_run, worthwhile),
     },

@@ -239,14 +239,18 @@ SPEC = OpSpec(
     samples=_samples,
     cost=_cost,
     kernels={
-        "cuda": Kernel(_dictionary_pool_cuda.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "cuda": Kernel(
+            _dictionary_pool_cuda.forward, _latent_absorbed.can_run_cuda, _latent_absorbed.worthwhile_cuda
+        ),
         "triton": Kernel(
             _dictionary_pool_triton.forward, _latent_absorbed.can_run, _latent_absorbed.worthwhile
         ),
         "cpu": Kernel(_cpu.forward, can_run, worthwhile),
     },
     backward_kernels={
-        "cuda": Kernel(_dictionary_pool_cuda.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile),
+        "cuda": Kernel(
+            _dictionary_pool_cuda.backward, _latent_absorbed.can_run_cuda, _latent_absorbed.worthwhile_cuda
+        ),
         "triton": Kernel(
             _dictionary_pool_triton.backward, _latent_absorbed.can_run, _latent_absorbed.worthwhile
         ),

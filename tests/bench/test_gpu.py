@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from spinecore import backends
 from spinecore.bench import gpu, roofline
+from spinecore.ops import _latent_absorbed
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -51,6 +53,24 @@ def test_a_wrong_or_failing_variant_is_named_and_not_timed(monkeypatch: pytest.M
     assert list(row.seconds) == ["spinecore reference"]
     assert row.refused["eager wrong"].startswith("relative error")
     assert row.refused["spinecore cuda"].startswith("BackendUnavailable")
+
+
+@pytest.mark.parametrize("shape", [(8, 1024, 512, 304, 8), (4, 2048, 1024, 220, 16), (64, 256, 256, 150, 8)])
+def test_absorbed_halves_are_predicted_to_beat_keys_and_values_where_they_are_chosen(
+    shape: tuple[int, ...],
+) -> None:
+    """At nearly three times the operations, on every card, the reference at best."""
+    batch, tokens, width, rows, heads = shape
+    call = backends.Call(
+        "latent_attention_pool", "cuda", torch.float16, (batch, tokens, width), "contiguous",
+        (("latents", rows), ("heads", heads)),
+    )  # fmt: skip
+    assert 2.8 < heads * rows / (width + rows) < 3
+    assert _latent_absorbed.worthwhile_cuda(call).ok
+    ours, _ = roofline.latent_attention_pool(shape, 2)
+    theirs = roofline.latent_attention_pool_reference(shape, 2)
+    for card in roofline.CARDS:
+        assert ours.seconds(card)[1] < theirs.seconds(card)[0], card.name
 
 
 def test_the_notes_have_the_predicted_table() -> None:

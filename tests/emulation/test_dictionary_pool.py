@@ -46,6 +46,18 @@ def test_several_tiles_and_splits(
     check(oracle.make_case(shape, rows, heads, dtype, masked=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("shape", "rows", "heads"), [((2, 200, 16), 8, 4), ((4, 64, 9), 5, 3)])
+def test_halves_err_no_more_than_twice_what_torch_does(
+    shape: tuple[int, int, int], rows: int, heads: int, dtype: torch.dtype
+) -> None:
+    case = oracle.make_case(shape, rows, heads, dtype)
+    got = oracle.results(case, implementation.forward, implementation.backward)
+    wanted, by_torch = oracle.expected(case), oracle.by_torch(case)
+    for name, ours, theirs, want in zip(oracle.NAMES, got, by_torch, wanted, strict=True):
+        assert (ours - want).abs().max() <= 2 * (theirs - want).abs().max(), name
+
+
 @pytest.mark.parametrize("order", ["reverse", "random:1"])
 def test_no_schedule_changes_a_bit(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = oracle.make_case((2, 300, 10), 5, 4, masked=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from emulation import sources
 
 from spinecore import backends
 from spinecore.backends import Verdict
+from spinecore.ops import _device
 from spinecore.ops._spec import OPS
 
 MODULES = {
@@ -78,6 +80,25 @@ def test_the_kernels_are_reached_forward_and_backward(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
+def test_all_work_goes_to_the_stream_of_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every launch and every reset; another stream, the default one too, is an error. (What allocates or
+    synchronises does not compile here: the emulation has no such functions.)
+    """
+    spec = OPS[name]
+    args = next(
+        args
+        for _, args in spec.samples(torch.float32, 3)
+        if backends.CUDA.can_run(spec.call(*args, *missing(name, len(args)))).ok
+    )
+    monkeypatch.setattr(_device, "stream_of", lambda _x: nullcontext(4711))
+    monkeypatch.setenv("EMULATION_STREAM", "4711")
+    gradients(name, args, "cuda")
+    monkeypatch.setenv("EMULATION_STREAM", "4712")
+    with pytest.raises(RuntimeError, match="InvalidResourceHandle"):
+        gradients(name, args, "cuda")
+
+
+@pytest.mark.parametrize("name", OPERATORS)
 def test_the_triton_twin_takes_the_same_calls(name: str) -> None:
     """Both directions decide on the same options, as the call gives them."""
     spec = OPS[name]
@@ -88,3 +109,30 @@ def test_the_triton_twin_takes_the_same_calls(name: str) -> None:
             verdict = forward.can_run(call)
             assert verdict.reason
             assert backward.can_run(call._replace(op=f"{name}_backward")).ok == verdict.ok
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "reason"),
+    [
+        (torch.float32, 5, None),
+        (torch.float32, 20, "keys and values cost less"),
+        (torch.bfloat16, 20, None),
+        (torch.bfloat16, 90, "keys and values cost less"),
+    ],
+)
+@pytest.mark.parametrize("name", ["latent_attention_pool", "latent_dictionary_pool"])
+def test_many_latents_query_absorbed_where_tensor_cores_make_up_for_it(
+    name: str, dtype: torch.dtype, rows: int, reason: str | None
+) -> None:
+    """D = 16 and four heads: 5 latents are 0.95 times the operations of keys and values, 20 are 2.2 times, 90
+    are 3.4 times.
+    """
+    call = backends.Call(name, "cuda", dtype, (1, 30, 16), "contiguous", (("latents", rows), ("heads", 4)))
+    for op in (name, f"{name}_backward"):
+        verdict = backends.CUDA.should_run(call._replace(op=op))
+        assert verdict.ok == (reason is None)
+        dearer = "2.2 times the operations of keys and values, but on tensor cores"
+        assert (dearer in verdict.reason) == (rows == 20 and verdict.ok)
+        assert reason is None or reason in verdict.reason
+        assert backends.CUDA.can_run(call._replace(op=op)).ok
+        assert backends.TRITON.kernels[op].worthwhile(call).ok == (4 * rows < 16 + rows)  # type: ignore[misc]

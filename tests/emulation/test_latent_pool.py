@@ -52,6 +52,20 @@ def test_every_path_of_the_kernels(
         check(oracle.make_case(shape, rows, heads, dtype, masked, bias))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("shape", "rows", "heads"), [((2, 200, 16), 8, 4), ((4, 64, 9), 5, 3)])
+def test_halves_err_no_more_than_twice_what_torch_does(
+    shape: tuple[int, int, int], rows: int, heads: int, dtype: torch.dtype
+) -> None:
+    case = oracle.make_case(shape, rows, heads, dtype)
+    wanted, got = oracle.expected(case), oracle.results(case, implementation.forward, implementation.backward)
+    named = dict(zip(oracle.NAMES, zip(got, wanted, strict=True), strict=True))
+    compared = [name for name in oracle.NAMES if name not in ("norms", "pooled", "d_bias")]
+    for name, theirs in zip(compared, oracle.by_torch(case), strict=True):
+        ours, want = named[name]
+        assert (ours - want).abs().max() <= 2 * (theirs - want).abs().max(), name
+
+
 @pytest.mark.parametrize("order", ["reverse", "random:1"])
 def test_no_schedule_changes_a_bit(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = oracle.make_case((2, 300, 20), 5, 4, masked=True)

@@ -20,6 +20,7 @@ PATH = sources.ROOT / "benchmarks/budgets.json"
 THREADS: dict[str, tuple[int, dict[str, int]]] = {
     "scse_gate": (256, {}),
     "feature_products": (256, {"multiply_factors": 128}),
+    "half_matrices": (128, {}),
     "covariance_decorrelation": (256, {}),
     "cross_decorrelation": (256, {}),
     "latent_pool": (128, {}),
@@ -37,8 +38,10 @@ KERNELS += ("apply_gatesIfLi4E", "apply_gatesI13__nv_bfloat16Li8E")
 # Of the penalties, those of float32.
 FLOAT = ("multiply_factorsIf", "featuresIf", "covariance_", "cross_", "rowsIf", "gradientIf")
 FLOAT += ("tokensIf", "scoresIf", "merge_norms")
+POOLS = (*FLOAT, "tokensI13__nv_bfloat16", "scoresI13__nv_bfloat16", "multiply_rowsI13__nv_bfloat16")
 CONVOLUTIONS = ("IfLb0E", "I13__nv_bfloat16")
-DICTIONARIES = ("multiply_factorsIf", "softmax")
+DICTIONARIES = ("multiply_factorsIf", "softmax_of_heads", "softmaxIf", "softmaxI13__nv_bfloat16")
+DICTIONARIES += ("multiply_rowsI13__nv_bfloat16",)
 RECURRENCES = ("recurIfLi32E", "recurI13__nv_bfloat16Li32E", "recurI13__nv_bfloat16Li64E")
 
 
@@ -114,22 +117,24 @@ def memory_of_cross(run: Any, module: Any) -> dict[str, Any]:
 def memory_of_latent_pool(run: Any, module: Any) -> dict[str, Any]:
     """Of 32 queries over two samples: tokens are read for the scores and for the means; the scores are
     written and read. Backward, tokens are read twice again, the gradient written; scores and their gradient
-    come and go.
+    come and go; of halves, the gradient lies beside P in as many bytes.
     """
     batch, tokens, width, rows, heads = 2, 256, 64, 8, 4
-    x, queries = torch.randn(batch, tokens, width), torch.randn(heads * rows, width)
-    none = torch.empty(0)
-    kept: list[Any] = []
-    forward = trace.traced(module, lambda: kept.extend(run.attend(x, queries, rows, none, none)))
-    d_means, delta = torch.randn_like(kept[2]), torch.randn(batch, heads * rows)
-    backward = trace.traced(
-        module, lambda: run.differentiate(x, queries, rows, none, kept[0], kept[1], d_means, delta)
-    )
-    image, scores = 4 * x.numel(), 4 * kept[0].numel()
-    return {
-        "forward": figures(forward, 2 * image + 2 * scores),
-        "backward": figures(backward, 3 * image + 5 * scores),
-    }
+    none, found = torch.empty(0), {}
+    for dtype, passes in ((torch.float32, 5.0), (torch.bfloat16, 3.5)):
+        x, queries = torch.randn(batch, tokens, width).to(dtype), torch.randn(heads * rows, width)
+        kept: list[Any] = []
+        forward = trace.traced(
+            module, lambda x=x, q=queries, k=kept: k.extend(run.attend(x, q, rows, none, none))
+        )
+        d_means, delta = torch.randn_like(kept[2]).to(dtype), torch.randn(batch, heads * rows)
+        given = (x, queries, rows, none, kept[0], kept[1], d_means, delta)
+        backward = trace.traced(module, lambda g=given: run.differentiate(*g))
+        image, scores = x.numel() * x.element_size(), 4 * kept[0].numel()
+        name = str(dtype).removeprefix("torch.")
+        found[f"forward, {name}"] = figures(forward, 2 * image + 2 * scores)
+        found[f"backward, {name}"] = figures(backward, int(3 * image + passes * scores))
+    return found
 
 
 def memory_of_conv3x3(run: Any, module: Any) -> dict[str, Any]:
@@ -165,16 +170,23 @@ def memory_of_dictionary_pool(run: Any, module: Any) -> dict[str, Any]:
     once, and the three gradients written.
     """
     batch, tokens, width, heads, count = 2, 256, 64, 4, 32
-    x, entries = torch.randn(batch, tokens, width), torch.randn(count, width)
-    share, d_mean = torch.full((batch, tokens), 1 / tokens), torch.randn(batch, count)
-    kept: list[Any] = []
-    forward = trace.traced(module, lambda: kept.append(run.weigh(x, entries, heads, share)))
-    backward = trace.traced(module, lambda: run.differentiate(x, entries, heads, share, kept[0], d_mean))
-    image, scores, small = 4 * x.numel(), 4 * kept[0].numel(), 4 * entries.numel()
-    return {
-        "forward": figures(forward, image + scores + small),
-        "backward": figures(backward, 2 * (image + scores + small)),
-    }
+    found: dict[str, Any] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x, entries = torch.randn(batch, tokens, width).to(dtype), torch.randn(count, width)
+        share, d_mean = torch.full((batch, tokens), 1 / tokens), torch.randn(batch, count)
+        kept: list[Any] = []
+        forward = trace.traced(
+            module, lambda x=x, e=entries, s=share, k=kept: k.append(run.weigh(x, e, heads, s))
+        )
+        given = (x, entries, heads, share, kept[0], d_mean)
+        backward = trace.traced(module, lambda g=given: run.differentiate(*g))
+        size, scores = x.element_size(), 4 * kept[0].numel()
+        inputs = size * (x.numel() + entries.numel())
+        gradients = size * (x.numel() + kept[0].numel()) + 4 * entries.numel()
+        name = str(dtype).removeprefix("torch.")
+        found[f"forward, {name}"] = figures(forward, inputs + scores)
+        found[f"backward, {name}"] = figures(backward, inputs + scores + gradients)
+    return found
 
 
 def memory(operator: str, use: Callable[[Any], None]) -> dict[str, Any]:
@@ -193,7 +205,7 @@ def memory(operator: str, use: Callable[[Any], None]) -> dict[str, Any]:
         "scse_gate": (list(CASE), memory_of_scse_gate, _scse_gate_cuda, KERNELS),
         "covariance_decorrelation": ([256, 128], memory_of_covariance, _covariance_cuda, FLOAT),
         "cross_decorrelation": ([256, 128, 64], memory_of_cross, _cross_cuda, FLOAT),
-        "latent_pool": ([2, 256, 64], memory_of_latent_pool, _latent_pool_cuda, FLOAT),
+        "latent_pool": ([2, 256, 64], memory_of_latent_pool, _latent_pool_cuda, POOLS),
         "conv3x3": ([1, 32, 24, 24], memory_of_conv3x3, _conv3x3_cuda, CONVOLUTIONS),
         "recurrent_residual_conv": (
             [1, 48, 48],

@@ -78,13 +78,37 @@ def _run(case: Case, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
     return results(changed, operator._reference, operator._backward_reference)
 
 
+def expected(case: Case) -> tuple[Tensor, ...]:
+    """Every result in double precision."""
+    return _run(case, Tensor.double)
+
+
+def by_torch(case: Case) -> tuple[Tensor, ...]:
+    """y and the gradients as torch computes them in the inputs' dtype, with its own attention; for cases
+    without mask.
+    """
+    x, dictionary, wq, wk, wv, wo = leaves = [t.clone().requires_grad_() for t in (case.x, *case.parameters)]
+    queries, keys, values = (
+        operator.heads_first(product, case.heads) for product in (x @ wq, dictionary @ wk, dictionary @ wv)
+    )
+    keys, values = (tensor.expand(x.shape[0], -1, -1, -1) for tensor in (keys, values))
+    answers = torch.nn.functional.scaled_dot_product_attention(queries, keys, values)
+    y = operator.heads_last(answers).mean(1) @ wo
+    return y.detach(), *torch.autograd.grad(y, leaves, case.dy)
+
+
+def product_eps(dtype: torch.dtype) -> float:
+    """Products of halves have both factors in their dtype; of float32, sums of a few roundings."""
+    return torch.finfo(dtype).eps / (1 if dtype is torch.float32 else 2)
+
+
 def _spread(case: Case, wanted: tuple[Tensor, ...]) -> list[float]:
-    """The largest change of each result, of twelve draws of float32's roundings of the inputs."""
+    """The largest change of each result, of twelve draws of the products' roundings, of the inputs."""
     generator = torch.Generator().manual_seed(1)
 
     def shaken(tensor: Tensor) -> Tensor:
         noise = torch.rand(tensor.shape, generator=generator, dtype=torch.float64) * 2 - 1
-        return tensor.double() * (1 + noise * torch.finfo(torch.float32).eps)
+        return tensor.double() * (1 + noise * product_eps(case.x.dtype))
 
     runs = [_run(case, shaken) for _ in range(12)]
     return [max(float((run[i] - want).abs().max()) for run in runs) for i, want in enumerate(wanted)]
@@ -103,12 +127,12 @@ def _uncancelled(case: Case) -> float:
 def assert_close(
     case: Case, forward: Callable[..., Tensor], backward: Callable[..., tuple[Tensor, ...]]
 ) -> None:
-    """Within a few of float32's roundings of the largest value or of what roundings of the inputs change, and
-    one rounding of a half-precision result; where the softmax cancels (a dictionary of one row has no
+    """Within a few of the products' roundings of the largest value or of what roundings of the inputs change,
+    and one rounding of a half-precision result; where the softmax cancels (a dictionary of one row has no
     gradient through it), of the size it cancels from.
     """
-    wanted = _run(case, Tensor.double)
-    eps = torch.finfo(torch.float32).eps
+    wanted = expected(case)
+    eps = product_eps(case.x.dtype)
     alone = case.parameters[0].shape[0] == 1
     for name, got, want, unsure in zip(
         NAMES, results(case, forward, backward), wanted, _spread(case, wanted), strict=True
@@ -116,7 +140,7 @@ def assert_close(
         assert got.shape == want.shape, name
         tolerance = 16 * eps * want.abs().max() + 8 * unsure + 1e-30
         if alone and name in THROUGH_SOFTMAX:
-            tolerance = tolerance + eps * _uncancelled(case)
+            tolerance = tolerance + torch.finfo(torch.float32).eps * _uncancelled(case)
         if got.dtype in (torch.bfloat16, torch.float16):
             tolerance = tolerance + torch.finfo(got.dtype).eps * want.abs() + torch.finfo(got.dtype).tiny
         error = (got.double() - want).abs()

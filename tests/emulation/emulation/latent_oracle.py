@@ -94,8 +94,22 @@ def expected(case: Case) -> tuple[Tensor, ...]:
 
 
 def product_eps(dtype: torch.dtype) -> float:
-    """Half-precision tokens are multiplied with queries and weights in tf32."""
-    return 2.0**-11 if dtype is not torch.float32 else torch.finfo(torch.float32).eps
+    """Products of halves have both factors in their dtype; of float32, sums of a few roundings."""
+    return torch.finfo(dtype).eps / (1 if dtype is torch.float32 else 2)
+
+
+def by_torch(case: Case) -> tuple[Tensor, ...]:
+    """y and the gradients as torch computes them in the inputs' dtype, with its own attention; for cases
+    without mask and bias.
+    """
+    x, latents, wq, wk, wv, wo = leaves = [t.clone().requires_grad_() for t in (case.x, *case.parameters)]
+    queries, keys, values = (
+        operator.heads_first(product, case.heads) for product in (latents @ wq, x @ wk, x @ wv)
+    )
+    queries = queries.expand(x.shape[0], -1, -1, -1)
+    pooled = torch.nn.functional.scaled_dot_product_attention(queries, keys, values)
+    y = operator.heads_last(pooled) @ wo
+    return y.detach(), *torch.autograd.grad(y, leaves, case.dy)
 
 
 def spread(case: Case, wanted: tuple[Tensor, ...]) -> list[Tensor]:

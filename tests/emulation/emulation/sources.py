@@ -97,10 +97,12 @@ def python_flags() -> tuple[str, ...]:
 
 
 # Kernels that an operator shares with others lie in a source of their own.
-_SHARED = dict.fromkeys(
-    ("covariance_decorrelation", "cross_decorrelation", "latent_pool", "dictionary_pool"),
-    ("feature_products",),
-)
+_SHARED = {
+    "covariance_decorrelation": ("feature_products",),
+    "cross_decorrelation": ("feature_products",),
+    "latent_pool": ("feature_products", "half_matrices"),
+    "dictionary_pool": ("feature_products", "half_matrices"),
+}
 
 
 def kernel_sources(operator: str) -> list[Path]:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -64,7 +65,8 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorInvalidConfiguration = 9,
-  cudaErrorInvalidDeviceFunction = 98
+  cudaErrorInvalidDeviceFunction = 98,
+  cudaErrorInvalidResourceHandle = 400
 };
 inline const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -76,12 +78,22 @@ inline const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidConfiguration";
     case cudaErrorInvalidDeviceFunction:
       return "cudaErrorInvalidDeviceFunction";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
   }
   return "cudaErrorUnknown";
 }
 inline const char* cudaGetErrorString(cudaError_t) { return "as the emulation answers"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t) {
+namespace emulation {
+// With EMULATION_STREAM=<address> there is no other stream, nor a default one.
+inline bool is_stream(cudaStream_t stream) {
+  const char* only = std::getenv("EMULATION_STREAM");
+  return only == nullptr || reinterpret_cast<uintptr_t>(stream) == std::strtoull(only, nullptr, 0);
+}
+}  // namespace emulation
+inline cudaError_t cudaMemsetAsync(void* target, int value, size_t bytes, cudaStream_t stream) {
+  if (!emulation::is_stream(stream)) return cudaErrorInvalidResourceHandle;
   std::memset(target, value, bytes);
   return cudaSuccess;
 }
@@ -104,6 +116,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const emulation::Index3 grid{config->gridDim.x, config->gridDim.y, config->gridDim.z};
   const emulation::Index3 block{config->blockDim.x, config->blockDim.y, config->blockDim.z};
   if (std::getenv("EMULATION_REFUSES_LAUNCHES") != nullptr) return cudaErrorInvalidConfiguration;
+  if (!emulation::is_stream(config->stream)) return cudaErrorInvalidResourceHandle;
 #if defined(EMULATION_PTX)
   return emulation::launch_translated<Parameters...>(reinterpret_cast<void*>(kernel), grid, block,
                                                      config->dynamicSmemBytes, given...);

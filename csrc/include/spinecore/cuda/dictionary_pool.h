@@ -27,19 +27,19 @@ struct DictionaryPoolPlan {
 
 DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int heads, int rows, Element element);
 
-// x (B, N, D); entries (E, D), E = heads * rows; share (B, N), what a token counts in its sample's mean, 0 where it is
-// masked; weights (B, N, E), P.
+// x (B, N, D), and as it entries (E, D), E = heads * rows; of float32 share (B, N), what a token counts in its sample's
+// mean, 0 where it is masked; weights (B, N, E), P.
 struct DictionaryPoolForwardPointers {
-  const void* x;
-  const float *entries, *share;
+  const void *x, *entries;
+  const float* share;
   float *weights, *workspace;
 };
-// d_mean (B, E); d_scores (B, N, E); d_entries (E, D).
+// As x: entries, dx and d_scores (B, N, E). Of float32 d_mean (B, E) and d_entries (E, D).
 struct DictionaryPoolBackwardPointers {
-  const void* x;
-  const float *entries, *share, *weights, *d_mean;
-  void* dx;
-  float *d_scores, *d_entries, *workspace;
+  const void *x, *entries;
+  const float *share, *weights, *d_mean;
+  void *dx, *d_scores;
+  float *d_entries, *workspace;
 };
 
 Status dictionary_pool_forward(const DictionaryPoolPlan& plan, const DictionaryPoolForwardPointers& p, void* stream);

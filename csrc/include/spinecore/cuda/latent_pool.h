@@ -20,7 +20,8 @@ namespace spinecore::cuda {
 struct LatentPoolPlan {
   int batch = 0, tokens = 0, width = 0, queries = 0, rows = 0;  // queries: heads * rows
   Element element = Element::float32;
-  int64_t bias_sample = 0;  // from one sample's bias to the next: 0 where they share it
+  int d_scores_columns = 0;  // queries; of halves twice them, for P lies beside the gradient
+  int64_t bias_sample = 0;   // from one sample's bias to the next: 0 where they share it
   // Of one sample; the gradient of the queries sums over all of them.
   ProductPlan scores, means, to_tokens, to_queries;
   // Floats of the workspaces: the norms of every tile of tokens; then what the split sums need.
@@ -29,20 +30,21 @@ struct LatentPoolPlan {
 
 LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, int rows, Element element);
 
-// x (B, N, D); queries (Q, D); mask (B, N) of 1 and 0 or null; bias (1 or B, R, N) or null; scores (B, N, Q), -inf
-// where nothing may be attended to; norms (2, B, Q), the largest score and the sum of exponentials below it, zeros for
-// a query without a token; means (B, Q, D).
+// x (B, N, D), and as it queries (Q, D); of float32 mask (B, N) of 1 and 0 or null; bias (1 or B, R, N) or null; scores
+// (B, N, Q), -inf where nothing may be attended to; norms (2, B, Q), the largest score and the sum of exponentials
+// below it, zeros for a query without a token; means (B, Q, D).
 struct LatentPoolForwardPointers {
-  const void* x;
-  const float *queries, *mask, *bias;
+  const void *x, *queries;
+  const float *mask, *bias;
   float *scores, *norms, *means, *workspace;
 };
-// d_means (B, Q, D); delta (B, Q), the sum over the tokens of P dP; dx as x; d_scores (B, N, Q); d_queries (Q, D).
+// As x: queries, d_means (B, Q, D), dx and d_scores (B, N, Q), which with halves is (B, N, 2 Q) and holds P behind it.
+// Of float32 delta (B, Q), the sum over the tokens of P dP, and d_queries (Q, D).
 struct LatentPoolBackwardPointers {
-  const void* x;
-  const float *queries, *mask, *scores, *norms, *d_means, *delta;
-  void* dx;
-  float *d_scores, *d_queries, *workspace;
+  const void *x, *queries, *d_means;
+  const float *mask, *scores, *norms, *delta;
+  void *dx, *d_scores;
+  float *d_queries, *workspace;
 };
 
 Status latent_pool_forward(const LatentPoolPlan& plan, const LatentPoolForwardPointers& p, void* stream);

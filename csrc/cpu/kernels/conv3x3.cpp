@@ -33,7 +33,7 @@ struct Epilogue {
     T* first = to.pixel(tile.n, tile.y, tile.x) + c;
     const T* added = adds ? residual + (first - to.data) : nullptr;
     Vec total{};
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       const int64_t offset = to.offset(i, j);
       Vec value = results[i][j] + shift;
       if constexpr (adds) value += access.get(added + offset);

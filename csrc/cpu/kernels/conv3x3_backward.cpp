@@ -31,7 +31,7 @@ struct StoreInputGradient {
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
     T* to = dx.pixel(tile.n, tile.y, tile.x) + c;
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       *poison += not_finite(results[i][j]);
       access.put(to + dx.offset(i, j), results[i][j]);
     });
@@ -52,7 +52,7 @@ struct KeepGradient {
     access.put(sums + c, access.get(sums + c) + total);
     if (d_residual.data == nullptr) return;
     T* to = d_residual.pixel(tile.n, tile.y, tile.x) + c;
-    each_pixel(tile, [&](int i, int j) { access.put(to + d_residual.offset(i, j), values[i][j]); });
+    each_pixel(tile, access, [&](int i, int j) { access.put(to + d_residual.offset(i, j), values[i][j]); });
   }
 };
 

@@ -38,16 +38,16 @@ struct Stages {
     const T* from = x.pixel(tile.n, tile.y, tile.x) + c;
     if (!shared && step < a.steps && step == 0) {
       float* before = d.pixel(tile.n, tile.y, tile.x) + c;
-      each_pixel(tile, [&](int i, int j) { access.put(before + d.offset(i, j), results[i][j]); });
+      each_pixel(tile, access, [&](int i, int j) { access.put(before + d.offset(i, j), results[i][j]); });
     }
     if (!shared && step > 0) {
       const float* before = d.pixel(tile.n, tile.y, tile.x) + c;
-      each_pixel(tile, [&](int i, int j) { results[i][j] += access.get(before + d.offset(i, j)); });
+      each_pixel(tile, access, [&](int i, int j) { results[i][j] += access.get(before + d.offset(i, j)); });
     }
     if (step < a.steps) {
       const auto write = [&, in = x, to = u](auto adds_x) {
         float* next = to.pixel(tile.n, tile.y, tile.x) + c;
-        each_pixel(tile, [&](int i, int j) {
+        each_pixel(tile, access, [&](int i, int j) {
           Vec value = relu(scale * results[i][j] + shift);
           if constexpr (adds_x) value += access.get(from + in.offset(i, j));
           access.put(next + to.offset(i, j), value);
@@ -58,7 +58,7 @@ struct Stages {
     const auto write = [&, in = x, out = y](auto adds_x, auto stores) {
       T* to = out.pixel(tile.n, tile.y, tile.x) + c;
       Vec total{};
-      each_pixel(tile, [&](int i, int j) {
+      each_pixel(tile, access, [&](int i, int j) {
         Vec value = relu(scale * results[i][j] + shift);
         if constexpr (adds_x) value += access.get(from + in.offset(i, j));
         total += not_finite(value);

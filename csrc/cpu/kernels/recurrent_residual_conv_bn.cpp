@@ -56,7 +56,7 @@ struct StoreAndSum {
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
     T* to = z.pixel(tile.n, tile.y, tile.x) + c;
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       T* place = to + z.offset(i, j);
       if constexpr (add_first) results[i][j] += access.get(first + (place - z.data));
       put_result(access, place, results[i][j], streamed);
@@ -65,7 +65,7 @@ struct StoreAndSum {
     const bool starts = tile.x == start.x && tile.y == start.y && tile.n == start.n;
     const Vec shift = starts ? results[0][0] : access.get(pilot + c);
     Vec total{}, square{};
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       const Vec difference = results[i][j] - shift;
       total += difference;
       square += difference * difference;

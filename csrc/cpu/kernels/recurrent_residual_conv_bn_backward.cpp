@@ -70,7 +70,7 @@ struct StoreGated {
     const T* from = z + (to - g.data);
     const Vec a = access.get(scale + c), b = access.get(shift + c), m = access.get(mean + c);
     Vec total = access.get(sums + c), product = access.get(products + c);
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       const int64_t at = g.offset(i, j);
       const Vec before = access.get(from + at), value = gate(results[i][j], a * before + b);
       put_result(access, to + at, value, streamed);
@@ -92,7 +92,7 @@ struct StoreInputGradient {
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, Vec (&results)[4][4]) const {
     T* to = dx.pixel(tile.n, tile.y, tile.x) + c;
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       T* place = to + dx.offset(i, j);
       Vec value = results[i][j];
       *poison += not_finite(value);
@@ -111,7 +111,7 @@ struct KeepSum {
   template <class Access>
   SPINECORE_INLINE void operator()(const Tile& tile, int64_t c, Access access, const Vec (&values)[4][4]) const {
     T* to = dd.pixel(tile.n, tile.y, tile.x) + c;
-    each_pixel(tile, [&](int i, int j) {
+    each_pixel(tile, access, [&](int i, int j) {
       T* place = to + dd.offset(i, j);
       if constexpr (begins) {
         put_result(access, place, values[i][j], streamed);

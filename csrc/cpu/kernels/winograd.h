@@ -178,18 +178,22 @@ void convolve_tiles(const WinogradWeights& w, const Source& image, const TileGri
   }
 }
 
-// Calls body(i, j) for the pixels of a tile that lie within the image.
-template <class Body>
-SPINECORE_INLINE void each_pixel(const Tile& tile, const Body& body) {
-  if (tile.height == 4 && tile.width == 4) {
+// Calls body(i, j) for the pixels of a tile that lie within the image; written out where most of them are.
+template <class Access, class Body>
+SPINECORE_INLINE void each_pixel(const Tile& tile, Access, const Body& body) {
+  if constexpr (std::is_same_v<Access, Whole>) {
+    if (tile.height == 4 && tile.width == 4) {
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) body(i, j);
+        for (int j = 0; j < 4; ++j) body(i, j);
+      }
+      return;
     }
-    return;
   }
+#pragma GCC unroll 1
   for (int i = 0; i < tile.height; ++i) {
+#pragma GCC unroll 1
     for (int j = 0; j < tile.width; ++j) body(i, j);
   }
 }

@@ -68,6 +68,30 @@ struct GradientBlock {
         zeros(gradient + positions * gradient_stride) {}
 };
 
+// A dy A^T of the four by four, to 36 places `stride` apart.
+SPINECORE_INLINE void transform_gradients(const Vec (&values)[4][4], float* to, int64_t stride) {
+  Vec half[6][4];
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    Vec out[6];
+    transform_gradient({values[0][j], values[1][j], values[2][j], values[3][j]}, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) half[i][j] = out[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    Vec out[6];
+    transform_gradient(half[i], out);
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * stride, out[j]);
+  }
+}
+
+// The same once for all who gather.
+__attribute__((noinline)) void transform_gathered_gradients(const Vec (&values)[4][4], float* to, int64_t stride) {
+  transform_gradients(values, to, stride);
+}
+
 // A dy A^T of one tile, and the values themselves to keep(tile, c, access, values), zeros beyond the image. Results lie
 // in panels of `block_tiles` tiles, as the products read them.
 template <class Map, class Keep>
@@ -81,30 +105,26 @@ SPINECORE_INLINE void gradient_tile(const Mapped<Map>& dy, const Tile& tile, int
     const int64_t panel = c / panel_width * panel_width;
     const int64_t width = smaller(panel_width, round_up(dy.channels - panel, lanes));
     float* place = to + panel * block_tiles + index * width + (c - panel);
-    Vec values[4][4], half[6][4];
+    if constexpr (std::is_same_v<decltype(access), Whole>) {
+      if (whole) {
+        Vec values[4][4];
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const bool inside = whole || (i < tile.height && j < tile.width);
-        values[i][j] = inside ? at(first + i * next_row + j * dy.channels + c) : Vec{};
+          for (int j = 0; j < 4; ++j) values[i][j] = at(first + i * next_row + j * dy.channels + c);
+        }
+        keep(tile, c, access, values);
+        return transform_gradients(values, place, stride);
       }
     }
+    Vec values[4][4] = {};
+#pragma GCC unroll 1
+    for (int64_t i = 0; i < tile.height; ++i) {
+#pragma GCC unroll 1
+      for (int64_t j = 0; j < tile.width; ++j) values[i][j] = at(first + i * next_row + j * dy.channels + c);
+    }
     keep(tile, c, access, values);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      Vec out[6];
-      transform_gradient({values[0][j], values[1][j], values[2][j], values[3][j]}, out);
-#pragma GCC unroll 6
-      for (int i = 0; i < 6; ++i) half[i][j] = out[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) {
-      Vec out[6];
-      transform_gradient(half[i], out);
-#pragma GCC unroll 6
-      for (int j = 0; j < 6; ++j) store(place + (i * 6 + j) * stride, out[j]);
-    }
+    transform_gathered_gradients(values, place, stride);
   });
 }
 

@@ -119,32 +119,51 @@ struct Mapped {
   int64_t height, width, channels;
 };
 
+// B^T d B of the six by six that `value(row, column)` answers with, to 36 places `stride` apart.
+template <class Value>
+SPINECORE_INLINE void transform_values(const Value& value, float* to, int64_t stride) {
+  Vec half[6][6];
+#pragma GCC unroll 6
+  for (int j = 0; j < 6; ++j) {
+    Vec column[6], out[6];
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) column[i] = value(i, j);
+    transform_input(column, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) half[i][j] = out[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    Vec out[6];
+    transform_input(half[i], out);
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * stride, out[j]);
+  }
+}
+
+// The same of gathered values: one for all sources, as they are rarely gathered.
+__attribute__((noinline)) void transform_gathered(const Vec (&columns)[6][6], float* to, int64_t stride) {
+  transform_values([&columns](int i, int j) { return columns[j][i]; }, to, stride);
+}
+
 // B^T d B of one tile. `channel(c, access)` answers with the function from (row, column) of the six by six to its
-// value; columns from `begin` to `end` lie within the image, the others are zero and not asked for. The result goes to
-// 36 places `stride` apart.
+// value; columns from `begin` to `end` lie within the image, the others are zero and not asked for.
 template <bool inside, class Channel>
 SPINECORE_INLINE void transform_input_tile(const Channel& channel, int begin, int end, int64_t channels, float* to,
                                            int64_t stride) {
   each_vector(channels, [&](int64_t c, auto access) {
     const auto value = channel(c, access);
-    Vec half[6][6];
+    if constexpr (inside && std::is_same_v<decltype(access), Whole>) {
+      transform_values(value, to + c, stride);
+    } else {  // at a border, or the last few channels: written out once more they would double the machine code
+      Vec columns[6][6];
+#pragma GCC unroll 1
+      for (int j = 0; j < 6; ++j) {
+        const bool within = j >= begin && j < end;
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j) {
-      Vec column[6] = {}, out[6];
-      if (inside || (j >= begin && j < end)) {
-#pragma GCC unroll 6
-        for (int i = 0; i < 6; ++i) column[i] = value(i, j);
+        for (int i = 0; i < 6; ++i) columns[j][i] = within ? value(i, j) : Vec{};
       }
-      transform_input(column, out);
-#pragma GCC unroll 6
-      for (int i = 0; i < 6; ++i) half[i][j] = out[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) {
-      Vec out[6];
-      transform_input(half[i], out);
-#pragma GCC unroll 6
-      for (int j = 0; j < 6; ++j) store(to + (i * 6 + j) * stride + c, out[j]);
+      transform_gathered(columns, to + c, stride);
     }
   });
 }

@@ -36,12 +36,25 @@ def short_name(mangled: str) -> str:
 
 
 @cache
+def _shared_ptx() -> list[str]:
+    """The files whose code for sm_100 and later comes from the PTX for sm_80."""
+    found = re.search(
+        r"set\(spinecore_shared_ptx ([\w ]+)\)", (sources.ROOT / "CMakeLists.txt").read_text("utf-8")
+    )
+    assert found, "CMakeLists.txt has no list spinecore_shared_ptx"
+    return found[1].split()
+
+
+@cache
 def _ptx(operator: str, architecture: int) -> Path:
-    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90."""
+    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90; later
+    GPUs have one of their own, or with some files the same.
+    """
     compiler = ptx.nvcc()
     assert compiler, "nvcc is needed"
     source = sources.ROOT / f"csrc/cuda/{operator}.cu"
-    shared = 80 if 80 <= architecture < 100 else architecture
+    alone = architecture < 80 or (architecture >= 100 and operator not in _shared_ptx())
+    shared = architecture if alone else 80
     make = [compiler, "-std=c++17", f"-arch=compute_{shared}", "-ptx"]
     make += [f"-I{sources.ROOT}/csrc/include", str(source), "-o", "{}"]
     return sources.cached(f"{operator}.ptx", [source.read_bytes(), sources.headers()], make)

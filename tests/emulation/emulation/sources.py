@@ -124,10 +124,10 @@ def operator_module(
     """
     if name in sys.modules:
         return sys.modules[name]
-    binding = ROOT / f"csrc/bindings/cuda_{operator}.cpp"
+    bindings = [ROOT / f"csrc/bindings/{stem}.cpp" for stem in (f"cuda_{operator}", "tensor_caster")]
     module = HERE / f"bindings/{operator}.cpp"
     objects = [compiled(source, flags) for source in operator_sources(operator)]
-    objects.append(compiled(binding, python_flags()))
+    objects += [compiled(binding, python_flags()) for binding in bindings]
     objects.append(compiled(module, (*python_flags(), f"-DEMULATED_MODULE={name}")))
     library = linked(f"{name}.so", [*objects, *extra], ["-shared"])
     spec = importlib.util.spec_from_file_location(name, library)

@@ -8,14 +8,15 @@ namespace py = pybind11;
 namespace spinecore {
 namespace {
 
-void forward(View x, View entries, int64_t heads, View share, View weights, View workspace, uintptr_t stream) {
+void forward(View x, View entries, int64_t heads, bool tf32, View share, View weights, View workspace,
+             uintptr_t stream) {
   const cuda::DictionaryPoolForwardViews views{named(x, "x"), named(entries, "entries"), named(share, "share"),
                                                named(weights, "weights"), named(workspace, "workspace")};
-  call([&] { return cuda::dictionary_pool_forward(views, heads, reinterpret_cast<void*>(stream)); });
+  call([&] { return cuda::dictionary_pool_forward(views, heads, tf32, reinterpret_cast<void*>(stream)); });
 }
 
-void backward(View x, View entries, int64_t heads, View share, View weights, View d_mean, View dx, View d_scores,
-              View d_entries, View workspace, uintptr_t stream) {
+void backward(View x, View entries, int64_t heads, bool tf32, View share, View weights, View d_mean, View dx,
+              View d_scores, View d_entries, View workspace, uintptr_t stream) {
   const cuda::DictionaryPoolBackwardViews views{named(x, "x"),
                                                 named(entries, "entries"),
                                                 named(share, "share"),
@@ -25,7 +26,7 @@ void backward(View x, View entries, int64_t heads, View share, View weights, Vie
                                                 named(d_scores, "d_scores"),
                                                 named(d_entries, "d_entries"),
                                                 named(workspace, "workspace")};
-  call([&] { return cuda::dictionary_pool_backward(views, heads, reinterpret_cast<void*>(stream)); });
+  call([&] { return cuda::dictionary_pool_backward(views, heads, tf32, reinterpret_cast<void*>(stream)); });
 }
 
 py::tuple workspaces(int64_t batch, int64_t tokens, int64_t width, int64_t entries) {
@@ -46,10 +47,10 @@ void bind_cuda_dictionary_pool(py::module_& module) {
   module.def("cuda_dictionary_pool_workspaces", &workspaces, py::arg("batch"), py::arg("tokens"), py::arg("width"),
              py::arg("entries"));
   module.def("cuda_dictionary_pool_forward", &forward, py::arg("x"), py::arg("entries"), py::arg("heads"),
-             py::arg("share"), py::arg("weights"), py::arg("workspace"), py::arg("stream"));
+             py::arg("tf32"), py::arg("share"), py::arg("weights"), py::arg("workspace"), py::arg("stream"));
   module.def("cuda_dictionary_pool_backward", &backward, py::arg("x"), py::arg("entries"), py::arg("heads"),
-             py::arg("share"), py::arg("weights"), py::arg("d_mean"), py::arg("dx"), py::arg("d_scores"),
-             py::arg("d_entries"), py::arg("workspace"), py::arg("stream"));
+             py::arg("tf32"), py::arg("share"), py::arg("weights"), py::arg("d_mean"), py::arg("dx"),
+             py::arg("d_scores"), py::arg("d_entries"), py::arg("workspace"), py::arg("stream"));
 }
 
 }  // namespace spinecore

@@ -8,16 +8,16 @@ namespace py = pybind11;
 namespace spinecore {
 namespace {
 
-void forward(View x, View queries, int64_t rows, View mask, View bias, View scores, View norms, View means,
+void forward(View x, View queries, int64_t rows, bool tf32, View mask, View bias, View scores, View norms, View means,
              View workspace, uintptr_t stream) {
   const cuda::LatentPoolForwardViews views{named(x, "x"),         named(queries, "queries"),    named(mask, "mask"),
                                            named(bias, "bias"),   named(scores, "scores"),      named(norms, "norms"),
                                            named(means, "means"), named(workspace, "workspace")};
-  call([&] { return cuda::latent_pool_forward(views, rows, reinterpret_cast<void*>(stream)); });
+  call([&] { return cuda::latent_pool_forward(views, rows, tf32, reinterpret_cast<void*>(stream)); });
 }
 
-void backward(View x, View queries, int64_t rows, View mask, View scores, View norms, View d_means, View delta, View dx,
-              View d_scores, View d_queries, View workspace, uintptr_t stream) {
+void backward(View x, View queries, int64_t rows, bool tf32, View mask, View scores, View norms, View d_means,
+              View delta, View dx, View d_scores, View d_queries, View workspace, uintptr_t stream) {
   const cuda::LatentPoolBackwardViews views{named(x, "x"),
                                             named(queries, "queries"),
                                             named(mask, "mask"),
@@ -29,7 +29,7 @@ void backward(View x, View queries, int64_t rows, View mask, View scores, View n
                                             named(d_scores, "d_scores"),
                                             named(d_queries, "d_queries"),
                                             named(workspace, "workspace")};
-  call([&] { return cuda::latent_pool_backward(views, rows, reinterpret_cast<void*>(stream)); });
+  call([&] { return cuda::latent_pool_backward(views, rows, tf32, reinterpret_cast<void*>(stream)); });
 }
 
 py::tuple workspaces(int64_t batch, int64_t tokens, int64_t width, int64_t queries) {
@@ -48,11 +48,11 @@ py::tuple workspaces(int64_t batch, int64_t tokens, int64_t width, int64_t queri
 void bind_cuda_latent_pool(py::module_& module) {
   module.def("cuda_latent_pool_workspaces", &workspaces, py::arg("batch"), py::arg("tokens"), py::arg("width"),
              py::arg("queries"));
-  module.def("cuda_latent_pool_forward", &forward, py::arg("x"), py::arg("queries"), py::arg("rows"), py::arg("mask"),
-             py::arg("bias"), py::arg("scores"), py::arg("norms"), py::arg("means"), py::arg("workspace"),
-             py::arg("stream"));
-  module.def("cuda_latent_pool_backward", &backward, py::arg("x"), py::arg("queries"), py::arg("rows"), py::arg("mask"),
-             py::arg("scores"), py::arg("norms"), py::arg("d_means"), py::arg("delta"), py::arg("dx"),
+  module.def("cuda_latent_pool_forward", &forward, py::arg("x"), py::arg("queries"), py::arg("rows"), py::arg("tf32"),
+             py::arg("mask"), py::arg("bias"), py::arg("scores"), py::arg("norms"), py::arg("means"),
+             py::arg("workspace"), py::arg("stream"));
+  module.def("cuda_latent_pool_backward", &backward, py::arg("x"), py::arg("queries"), py::arg("rows"), py::arg("tf32"),
+             py::arg("mask"), py::arg("scores"), py::arg("norms"), py::arg("d_means"), py::arg("delta"), py::arg("dx"),
              py::arg("d_scores"), py::arg("d_queries"), py::arg("workspace"), py::arg("stream"));
 }
 

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "block_sums.cuh"
-#include "half_matrices.h"
 #include "launches.h"
+#include "matrices.h"
 #include "vectors.cuh"
 
 namespace spinecore::cuda {
@@ -59,10 +59,10 @@ Factor factor_of(const DictionaryPoolPlan& p, const void* data, int rows, int co
   return factor;
 }
 
-// Halves are multiplied as they are. The result is of `element`.
-cudaError_t multiply_either(const Side& left, const Side& right, const ProductPlan& plan, void* result, Element element,
-                            float* workspace, void* stream) {
-  if (left.factor.element != Element::float32) {
+// Halves are multiplied as they are, floats in tf32 where allowed. The result is of `element`.
+cudaError_t multiply_either(const Side& left, const Side& right, const ProductPlan& plan, bool tf32, void* result,
+                            Element element, float* workspace, void* stream) {
+  if (left.factor.element != Element::float32 || tf32) {
     return multiply_matrices(left, right, plan, result, workspace, stream);
   }
   Outcome outcome{};
@@ -78,7 +78,8 @@ cudaLaunchConfig_t warp_for_each_head(const DictionaryPoolPlan& p, void* stream)
 
 }  // namespace
 
-DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int heads, int rows, Element element) {
+DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int heads, int rows, Element element,
+                                        bool tf32) {
   DictionaryPoolPlan p;
   p.batch = batch;
   p.tokens = tokens;
@@ -86,6 +87,7 @@ DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int he
   p.heads = heads;
   p.rows = rows;
   p.element = element;
+  p.tf32 = tf32;
   p.scores = product_plan(batch * tokens, p.entries(), width, false);
   p.to_tokens = product_plan(batch * tokens, width, p.entries(), false);
   p.to_entries = product_plan(p.entries(), width, batch * tokens, false);
@@ -98,7 +100,8 @@ Status dictionary_pool_forward(const DictionaryPoolPlan& plan, const DictionaryP
   const char* what = "the scores";
   const Side tokens{factor_of(plan, p.x, plan.batch * plan.tokens, plan.width, p.share), false};
   const Side entries{factor_of(plan, p.entries, plan.entries(), plan.width), false};
-  cudaError_t error = multiply_either(tokens, entries, plan.scores, p.weights, Element::float32, p.workspace, stream);
+  cudaError_t error =
+      multiply_either(tokens, entries, plan.scores, plan.tf32, p.weights, Element::float32, p.workspace, stream);
   if (error == cudaSuccess) {
     what = "the softmax";
     const auto config = warp_for_each_head(plan, stream);
@@ -119,13 +122,14 @@ Status dictionary_pool_backward(const DictionaryPoolPlan& plan, const Dictionary
   if (error == cudaSuccess) {
     what = "the gradient of the tokens";
     const Side entries{factor_of(plan, p.entries, plan.entries(), plan.width), true};
-    error = multiply_either({d_scores, false}, entries, plan.to_tokens, p.dx, plan.element, p.workspace, stream);
+    error =
+        multiply_either({d_scores, false}, entries, plan.to_tokens, plan.tf32, p.dx, plan.element, p.workspace, stream);
   }
   if (error == cudaSuccess) {
     what = "the gradient of the entries";
     const Side tokens{factor_of(plan, p.x, all, plan.width, p.share), true};
-    error =
-        multiply_either({d_scores, true}, tokens, plan.to_entries, p.d_entries, Element::float32, p.workspace, stream);
+    error = multiply_either({d_scores, true}, tokens, plan.to_entries, plan.tf32, p.d_entries, Element::float32,
+                            p.workspace, stream);
   }
   return launch_status(error, what, problem("dictionary_pool_backward", plan));
 }

@@ -5,7 +5,7 @@
 namespace spinecore::cuda {
 namespace {
 
-Status read_plan(const char* op, const TensorView& x, const TensorView& entries, int64_t heads,
+Status read_plan(const char* op, const TensorView& x, const TensorView& entries, int64_t heads, bool tf32,
                  DictionaryPoolPlan* plan) {
   if (x.dims != 3 || entries.dims != 2) {
     return Status::wrong_value(std::string(op) + ": expected x (B, N, D) and entries (E, D)");
@@ -23,16 +23,16 @@ Status read_plan(const char* op, const TensorView& x, const TensorView& entries,
                                " heads: no kernel takes these sizes");
   }
   *plan = dictionary_pool_plan(static_cast<int>(batch), static_cast<int>(tokens), static_cast<int>(width),
-                               static_cast<int>(heads), static_cast<int>(count / heads), element_of(x));
+                               static_cast<int>(heads), static_cast<int>(count / heads), element_of(x), tf32);
   return {};
 }
 
 }  // namespace
 
-Status dictionary_pool_forward(const DictionaryPoolForwardViews& v, int64_t heads, void* stream) {
+Status dictionary_pool_forward(const DictionaryPoolForwardViews& v, int64_t heads, bool tf32, void* stream) {
   const char* op = "dictionary_pool_forward";
   DictionaryPoolPlan p;
-  Status status = read_plan(op, v.x, v.entries, heads, &p);
+  Status status = read_plan(op, v.x, v.entries, heads, tf32, &p);
   if (!status.ok()) return status;
   status = first_complaint({
       check_device_floats(op, v.share, {p.batch, p.tokens}),
@@ -45,10 +45,10 @@ Status dictionary_pool_forward(const DictionaryPoolForwardViews& v, int64_t head
       p, {v.x.data, v.entries.data, v.share.floats(), v.weights.floats(), v.workspace.floats()}, stream);
 }
 
-Status dictionary_pool_backward(const DictionaryPoolBackwardViews& v, int64_t heads, void* stream) {
+Status dictionary_pool_backward(const DictionaryPoolBackwardViews& v, int64_t heads, bool tf32, void* stream) {
   const char* op = "dictionary_pool_backward";
   DictionaryPoolPlan p;
-  Status status = read_plan(op, v.x, v.entries, heads, &p);
+  Status status = read_plan(op, v.x, v.entries, heads, tf32, &p);
   if (!status.ok()) return status;
   status = first_complaint({
       check_device_floats(op, v.share, {p.batch, p.tokens}),

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "half_matrices.h"
 #include "launches.h"
+#include "matrices.h"
 
 namespace spinecore::cuda {
 namespace {
@@ -21,7 +21,7 @@ Factor factor_of(const LatentPoolPlan& p, const void* data, int rows, int column
 
 }  // namespace
 
-LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, int rows, Element element) {
+LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, int rows, Element element, bool tf32) {
   LatentPoolPlan p;
   p.batch = batch;
   p.tokens = tokens;
@@ -29,6 +29,7 @@ LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, i
   p.queries = queries;
   p.rows = rows;
   p.element = element;
+  p.tf32 = tf32;
   p.d_scores_columns = element == Element::float32 ? queries : 2 * queries;
   // Many samples fill a GPU without splits.
   p.scores = product_plan(tokens, queries, width, false, 1);
@@ -47,8 +48,9 @@ Status latent_pool_forward(const LatentPoolPlan& plan, const LatentPoolForwardPo
   const bool in_x = in_eights(p.x, plan.width), eights = in_x && in_eights(p.queries, plan.width);
   const char* what = "the scores";
   auto config = launch_configuration(int64_t{plan.batch} * plan.scores.tiles, product_threads, stream);
-  cudaError_t error = for_element(plan.element, [&](auto element) {
-    return cudaLaunchKernelEx(&config, &score_tokens<decltype(element)>, tokens, queries, plan, p, eights);
+  cudaError_t error = for_factors(plan.element, plan.tf32, [&](auto element, auto tensor) {
+    return cudaLaunchKernelEx(&config, &score_tokens<decltype(element), decltype(tensor)::value>, tokens, queries, plan,
+                              p, eights);
   });
   if (error == cudaSuccess) {
     what = "the norms";
@@ -64,8 +66,9 @@ Status latent_pool_forward(const LatentPoolPlan& plan, const LatentPoolForwardPo
   if (error == cudaSuccess) {
     what = "the means";
     config = launch_configuration(int64_t{plan.batch} * plan.means.tiles * plan.means.splits, product_threads, stream);
-    error = for_element(plan.element, [&](auto element) {
-      return cudaLaunchKernelEx(&config, &average_tokens<decltype(element)>, tokens, plan, p, in_x);
+    error = for_factors(plan.element, plan.tf32, [&](auto element, auto tensor) {
+      return cudaLaunchKernelEx(&config, &average_tokens<decltype(element), decltype(tensor)::value>, tokens, plan, p,
+                                in_x);
     });
   }
   return launch_status(error, what, problem("latent_pool_forward", plan));
@@ -79,9 +82,10 @@ Status latent_pool_backward(const LatentPoolPlan& plan, const LatentPoolBackward
   const Factor d_scores = factor_of(plan, p.d_scores, plan.tokens, columns);
   const char* what = "the gradient of the scores";
   auto config = launch_configuration(int64_t{plan.batch} * plan.scores.tiles, product_threads, stream);
-  cudaError_t error = for_element(plan.element, [&](auto element) {
+  cudaError_t error = for_factors(plan.element, plan.tf32, [&](auto element, auto tensor) {
     const bool eights = in_eights(p.x, plan.width) && in_eights(p.d_means, plan.width);
-    return cudaLaunchKernelEx(&config, &differentiate_scores<decltype(element)>, tokens, d_means, plan, p, eights);
+    return cudaLaunchKernelEx(&config, &differentiate_scores<decltype(element), decltype(tensor)::value>, tokens,
+                              d_means, plan, p, eights);
   });
   if (error == cudaSuccess) {
     what = "the gradient of the tokens";
@@ -89,16 +93,16 @@ Status latent_pool_backward(const LatentPoolPlan& plan, const LatentPoolBackward
     const bool eights =
         in_eights(p.d_scores, columns) && in_eights(p.queries, plan.width) && in_eights(p.d_means, plan.width);
     config = launch_configuration(int64_t{plan.batch} * plan.to_tokens.tiles, product_threads, stream);
-    error = for_element(plan.element, [&](auto element) {
-      return cudaLaunchKernelEx(&config, &differentiate_tokens<decltype(element)>, d_scores, queries, d_means, plan, p,
-                                vectors, eights);
+    error = for_factors(plan.element, plan.tf32, [&](auto element, auto tensor) {
+      return cudaLaunchKernelEx(&config, &differentiate_tokens<decltype(element), decltype(tensor)::value>, d_scores,
+                                queries, d_means, plan, p, vectors, eights);
     });
   }
   if (error == cudaSuccess) {
     what = "the gradient of the queries";
     Side all_scores{d_scores, true}, all_tokens{tokens, true};
     all_scores.factor.rows = all_tokens.factor.rows = plan.batch * plan.tokens;
-    if (plan.element == Element::float32) {
+    if (plan.element == Element::float32 && !plan.tf32) {
       Outcome outcome{};
       outcome.result = p.d_queries;
       error = multiply(all_scores, all_tokens, plan.to_queries, outcome, false, p.workspace, stream);

@@ -165,15 +165,15 @@ __device__ inline void write_scores(const LatentPoolPlan& plan, const LatentPool
 template <class T>
 inline constexpr int pool_blocks = sizeof(T) == 4 ? 4 : half_blocks;
 
-template <class T>
+template <class T, bool tensor>
 __global__ void __launch_bounds__(product_threads, pool_blocks<T>)
     score_tokens(Factor tokens, Factor queries, LatentPoolPlan plan, LatentPoolForwardPointers p, bool eights) {
   const int sample = static_cast<int>(blockIdx.x) / plan.scores.tiles;
   const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_alike<T, false, false>(Tokens{of_sample<T>(tokens, sample)}, queries, row, column, 0, plan.width, eights,
-                                  sums);
+  multiply_alike<T, false, false, tensor>(Tokens{of_sample<T>(tokens, sample)}, queries, row, column, 0, plan.width,
+                                          eights, sums);
   write_scores(plan, p, sample, row, column, sums);
 }
 
@@ -206,7 +206,7 @@ __device__ __forceinline__ Weights weights_of(const LatentPoolPlan& plan, const 
 }
 
 // means = P^T x, split over the tokens.
-template <class T>
+template <class T, bool tensor>
 __global__ void __launch_bounds__(product_threads, 3)
     average_tokens(Factor tokens, LatentPoolPlan plan, LatentPoolForwardPointers p, bool eights) {
   const ProductPlan& product = plan.means;
@@ -219,8 +219,8 @@ __global__ void __launch_bounds__(product_threads, 3)
   Weights weights = weights_of(plan, p.scores, p.norms, sample);
   const float* total = weights.total;
   weights.total = nullptr;
-  multiply_alike<T, true, true>(weights, Tokens{of_sample<T>(tokens, sample)}, row, column, depth,
-                                min(depth + product.split_depth, plan.tokens), eights, sums);
+  multiply_alike<T, true, true, tensor>(weights, Tokens{of_sample<T>(tokens, sample)}, row, column, depth,
+                                        min(depth + product.split_depth, plan.tokens), eights, sums);
   if (!add_splits(product, p.workspace + plan.sums_at, plan.batch, sample, tile, split, sums)) return;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(product_threads, 3)
 }
 
 // d_scores = P (dP - delta) with dP = x d_means^T; of halves, beside it P.
-template <class T>
+template <class T, bool tensor>
 __global__ void __launch_bounds__(product_threads, pool_blocks<T>)
     differentiate_scores(Factor tokens, Factor d_means, LatentPoolPlan plan, LatentPoolBackwardPointers p,
                          bool eights) {
@@ -242,8 +242,8 @@ __global__ void __launch_bounds__(product_threads, pool_blocks<T>)
   const int2 place = place_of(plan.scores, static_cast<int>(blockIdx.x) % plan.scores.tiles);
   const int row = place.x * product_tile, column = place.y * product_tile;
   float sums[8][4] = {};
-  multiply_alike<T, false, false>(Tokens{of_sample<T>(tokens, sample)}, of_sample<T>(d_means, sample), row, column, 0,
-                                  plan.width, eights, sums);
+  multiply_alike<T, false, false, tensor>(Tokens{of_sample<T>(tokens, sample)}, of_sample<T>(d_means, sample), row,
+                                          column, 0, plan.width, eights, sums);
   const Weights weights = weights_of(plan, p.scores, p.norms, sample);
   const int query = column + own_column(), pitch = plan.d_scores_columns;
   T* result = static_cast<T*>(p.d_scores) + int64_t{sample} * plan.tokens * pitch;
@@ -267,7 +267,7 @@ __global__ void __launch_bounds__(product_threads, pool_blocks<T>)
 }
 
 // dx = d_scores queries + P d_means.
-template <class T>
+template <class T, bool tensor>
 __global__ void __launch_bounds__(product_threads, sizeof(T) == 4 ? 3 : half_blocks)
     differentiate_tokens(Factor d_scores, Factor queries, Factor d_means, LatentPoolPlan plan,
                          LatentPoolBackwardPointers p, bool vectors, bool eights) {
@@ -277,11 +277,12 @@ __global__ void __launch_bounds__(product_threads, sizeof(T) == 4 ? 3 : half_blo
   float sums[8][4] = {};
   if constexpr (sizeof(T) == 4) {
     __shared__ ProductBuffers buffers;
-    multiply_tile<T, false, T, true>(of_sample<T>(d_scores, sample), queries, row, column, 0, plan.queries, buffers,
-                                     sums);
+    multiply_tile<T, false, T, true, tensor>(of_sample<T>(d_scores, sample), queries, row, column, 0, plan.queries,
+                                             buffers, sums);
     __syncthreads();  // the buffers are used again
-    multiply_tile<T, false, T, true>(weights_of(plan, p.scores, p.norms, sample), of_sample<T>(d_means, sample), row,
-                                     column, 0, plan.queries, buffers, sums);
+    multiply_tile<T, false, T, true, tensor>(weights_of(plan, p.scores, p.norms, sample), of_sample<T>(d_means, sample),
+                                             row, column, 0, plan.queries, buffers, sums);
+    if constexpr (tensor && has_tf32) arrange(buffers, sums);
   } else {
     const int count = 2 * plan.queries;
     const Stacked both{queries.data, of_sample<T>(d_means, sample).data, plan.queries, count,

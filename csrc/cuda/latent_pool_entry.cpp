@@ -5,7 +5,8 @@
 namespace spinecore::cuda {
 namespace {
 
-Status read_plan(const char* op, const TensorView& x, const TensorView& queries, int64_t rows, LatentPoolPlan* plan) {
+Status read_plan(const char* op, const TensorView& x, const TensorView& queries, int64_t rows, bool tf32,
+                 LatentPoolPlan* plan) {
   if (x.dims != 3 || queries.dims != 2) {
     return Status::wrong_value(std::string(op) + ": expected x (B, N, D) and queries (Q, D)");
   }
@@ -22,7 +23,7 @@ Status read_plan(const char* op, const TensorView& x, const TensorView& queries,
                                " latents: no kernel takes these sizes");
   }
   *plan = latent_pool_plan(static_cast<int>(batch), static_cast<int>(tokens), static_cast<int>(width),
-                           static_cast<int>(count), static_cast<int>(rows), element_of(x));
+                           static_cast<int>(count), static_cast<int>(rows), element_of(x), tf32);
   return {};
 }
 
@@ -32,10 +33,10 @@ Status check_mask(const char* op, const TensorView& mask, const LatentPoolPlan& 
 
 }  // namespace
 
-Status latent_pool_forward(const LatentPoolForwardViews& v, int64_t rows, void* stream) {
+Status latent_pool_forward(const LatentPoolForwardViews& v, int64_t rows, bool tf32, void* stream) {
   const char* op = "latent_pool_forward";
   LatentPoolPlan p;
-  Status status = read_plan(op, v.x, v.queries, rows, &p);
+  Status status = read_plan(op, v.x, v.queries, rows, tf32, &p);
   if (!status.ok()) return status;
   const int64_t biases = v.bias.numel() > 0 && v.bias.shape[0] == 1 ? 1 : p.batch;
   status = first_complaint({
@@ -58,10 +59,10 @@ Status latent_pool_forward(const LatentPoolForwardViews& v, int64_t rows, void* 
                              stream);
 }
 
-Status latent_pool_backward(const LatentPoolBackwardViews& v, int64_t rows, void* stream) {
+Status latent_pool_backward(const LatentPoolBackwardViews& v, int64_t rows, bool tf32, void* stream) {
   const char* op = "latent_pool_backward";
   LatentPoolPlan p;
-  Status status = read_plan(op, v.x, v.queries, rows, &p);
+  Status status = read_plan(op, v.x, v.queries, rows, tf32, &p);
   if (!status.ok()) return status;
   status = first_complaint({
       check_mask(op, v.mask, p),

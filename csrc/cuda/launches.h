@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "spinecore/cuda/element.h"
 #include "spinecore/status.h"
@@ -44,6 +45,13 @@ cudaError_t for_element(Element element, const Run& run_it) {
       return run_it(__half{});
   }
   return cudaErrorInvalidValue;
+}
+
+// run_it(the same, whether tensor cores multiply float32 in tf32).
+template <class Run>
+cudaError_t for_factors(Element element, bool tf32, const Run& run_it) {
+  if (element == Element::float32 && tf32) return run_it(float{}, std::true_type{});
+  return for_element(element, [&](auto value) { return run_it(value, std::false_type{}); });
 }
 
 }  // namespace spinecore::cuda

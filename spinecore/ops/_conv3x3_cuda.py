@@ -11,11 +11,6 @@ from spinecore.ops._conv3x3_gpu import Convolution, Epilogue
 from spinecore.ops._covariance_cuda import floats
 
 
-def tf32_allowed() -> bool:
-    """Whether torch may multiply float32 in tf32; the halves are exact in it."""
-    return torch.get_float32_matmul_precision() != "highest"
-
-
 def _image(x: Tensor, channels: int, wanted: bool) -> Tensor:
     batch, _, height, width = x.shape
     if not wanted:
@@ -39,7 +34,7 @@ def run(x: Tensor, w: Tensor, epilogue: Epilogue, raw: bool, y: bool) -> tuple[T
             shift,
             *(no_image if image is None else image for image in images),
             epilogue.relu,
-            tf32_allowed(),
+            _device.tf32_allowed(),
             *results,
             stream,
         )
@@ -52,7 +47,7 @@ def weights(x: Tensor, dy: Tensor) -> Tensor:
     dw = floats(x, out, 9, x.shape[1])
     workspace = floats(x, core.cuda_conv3x3_workspace(*x.shape, out))
     with _device.stream_of(x) as stream:
-        core.cuda_conv3x3_weights(x, dy, tf32_allowed(), dw, workspace, stream)
+        core.cuda_conv3x3_weights(x, dy, _device.tf32_allowed(), dw, workspace, stream)
     return dw
 
 

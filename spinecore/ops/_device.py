@@ -31,3 +31,8 @@ def optional(tensor: Tensor | None, like: Tensor) -> Tensor:
 def capability(x: Tensor) -> tuple[int, int]:
     """Of the GPU that ``x`` lies on, as (8, 0)."""
     return torch.cuda.get_device_capability(x.device)
+
+
+def tf32_allowed() -> bool:
+    """Whether torch may multiply float32 in tf32."""
+    return torch.get_float32_matmul_precision() != "highest"

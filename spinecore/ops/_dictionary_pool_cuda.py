@@ -15,8 +15,11 @@ def weigh(x: Tensor, entries: Tensor, heads: int, share: Tensor) -> Tensor:
     core, count = _native.core(), entries.shape[0]
     weights = floats(x, *x.shape[:2], count)
     workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, count)[0])
+    tf32 = _device.tf32_allowed()
     with _device.stream_of(x) as stream:
-        core.cuda_dictionary_pool_forward(x, entries.to(x.dtype), heads, share, weights, workspace, stream)
+        core.cuda_dictionary_pool_forward(
+            x, entries.to(x.dtype), heads, tf32, share, weights, workspace, stream
+        )
     return weights
 
 
@@ -27,9 +30,10 @@ def differentiate(
     core = _native.core()
     results = (torch.empty_like(x), x.new_empty(weights.shape), torch.empty_like(entries))
     workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, entries.shape[0])[1])
+    tf32 = _device.tf32_allowed()
     with _device.stream_of(x) as stream:
         core.cuda_dictionary_pool_backward(
-            x, entries.to(x.dtype), heads, share, weights, d_mean, *results, workspace, stream
+            x, entries.to(x.dtype), heads, tf32, share, weights, d_mean, *results, workspace, stream
         )
     return results
 

@@ -22,8 +22,11 @@ def attend(
         floats(x, batch, count, width),
     )
     workspace = floats(x, core.cuda_latent_pool_workspaces(batch, tokens, width, count)[0])
+    tf32 = _device.tf32_allowed()
     with _device.stream_of(x) as stream:
-        core.cuda_latent_pool_forward(x, queries.to(x.dtype), rows, mask, bias, *results, workspace, stream)
+        core.cuda_latent_pool_forward(
+            x, queries.to(x.dtype), rows, tf32, mask, bias, *results, workspace, stream
+        )
     return results
 
 
@@ -45,9 +48,21 @@ def differentiate(
     d_scores = x.new_empty((*x.shape[:2], columns))
     results = (torch.empty_like(x), d_scores, torch.empty_like(queries))
     workspace = floats(x, core.cuda_latent_pool_workspaces(*x.shape, count)[1])
+    tf32 = _device.tf32_allowed()
     with _device.stream_of(x) as stream:
         core.cuda_latent_pool_backward(
-            x, queries.to(x.dtype), rows, mask, scores, norms, d_means, delta, *results, workspace, stream
+            x,
+            queries.to(x.dtype),
+            rows,
+            tf32,
+            mask,
+            scores,
+            norms,
+            d_means,
+            delta,
+            *results,
+            workspace,
+            stream,
         )
     return results[0], d_scores[..., :count], results[2]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from spinecore import _native
 from spinecore.backends import Kernel
 from spinecore.ops import _conv3x3_gpu, _device
-from spinecore.ops._conv3x3_cuda import CONVOLUTION, tf32_allowed
+from spinecore.ops._conv3x3_cuda import CONVOLUTION
 from spinecore.ops._recurrence import channels_last
 from spinecore.ops._shared import output_format
 
@@ -28,7 +28,7 @@ def fused(x: Tensor, steps: int) -> bool:
     if steps not in FUSED_STEPS or x.shape[1] * x.element_size() > 128:
         return False
     if x.dtype is torch.float32:
-        return not tf32_allowed()
+        return not _device.tf32_allowed()
     return x.dtype is torch.float16 or _device.capability(x) >= (8, 0)
 
 

@@ -50,3 +50,12 @@ def _one_thread() -> Iterator[None]:
 def one_thread() -> Iterator[None]:
     with _one_thread():
         yield
+
+
+@pytest.fixture
+def tf32_allowed() -> Iterator[None]:
+    """Torch may multiply float32 in tf32 meanwhile."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -69,14 +68,6 @@ def test_the_recurrences(bn: bool, steps: int, dtype: torch.dtype) -> None:
     form = _conv3x3_gpu.recurrent_bn if bn else _conv3x3_gpu.recurrent
     kernels = form(implementation.CONVOLUTION)
     oracle.assert_recurrence_close((2, 12, 9, 11), dtype, steps, bn, kernels)
-
-
-@pytest.fixture
-def tf32_allowed() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    yield
-    torch.set_float32_matmul_precision(before)
 
 
 def test_tf32_where_torch_allows_it_and_only_there(

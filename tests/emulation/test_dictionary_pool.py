@@ -46,6 +46,15 @@ def test_several_tiles_and_splits(
     check(oracle.make_case(shape, rows, heads, dtype, masked=True))
 
 
+def test_tf32_where_torch_allows_it_and_only_there(tf32_allowed: None) -> None:
+    """Then float32 has tf32's 10 bits; without it the other tests hold it to float32's."""
+    case = oracle.make_case((2, 200, 16), 8, 4)
+    wanted, got = oracle.expected(case), oracle.results(case, implementation.forward, implementation.backward)
+    for name, ours, want in zip(oracle.NAMES, got, wanted, strict=True):
+        if name in ("y", "dx", "d_latents", "d_wk"):
+            assert 5e-6 < (ours - want).abs().max() / want.abs().max() < 1e-2, name
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(("shape", "rows", "heads"), [((2, 200, 16), 8, 4), ((4, 64, 9), 5, 3)])
 def test_halves_err_no_more_than_twice_what_torch_does(

@@ -66,6 +66,15 @@ def test_halves_err_no_more_than_twice_what_torch_does(
         assert (ours - want).abs().max() <= 2 * (theirs - want).abs().max(), name
 
 
+def test_tf32_where_torch_allows_it_and_only_there(tf32_allowed: None) -> None:
+    """Then float32 has tf32's 10 bits; without it the other tests hold it to float32's."""
+    case = oracle.make_case((2, 200, 16), 8, 4)
+    wanted, got = oracle.expected(case), oracle.results(case, implementation.forward, implementation.backward)
+    for name, ours, want in zip(oracle.NAMES, got, wanted, strict=True):
+        if name in ("y", "dx", "d_latents", "d_wk", "d_wv"):
+            assert 5e-6 < (ours - want).abs().max() / want.abs().max() < 1e-2, name
+
+
 @pytest.mark.parametrize("order", ["reverse", "random:1"])
 def test_no_schedule_changes_a_bit(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = oracle.make_case((2, 300, 20), 5, 4, masked=True)
@@ -97,7 +106,7 @@ def test_wrong_arguments_are_refused(module: ModuleType) -> None:
     given["workspace"] = torch.empty(5000)
 
     def call(rows: int = 3, **changes: torch.Tensor) -> None:
-        module.cuda_latent_pool_forward(**(given | changes), rows=rows, stream=0)
+        module.cuda_latent_pool_forward(**(given | changes), rows=rows, tf32=False, stream=0)
 
     call()
     with pytest.raises(ValueError, match="6 queries of 4 latents"):

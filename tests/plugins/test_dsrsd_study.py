@@ -22,7 +22,7 @@ from spinecore.plugins.dsrsd_net.study import run, sets
 from spinecore.plugins.dsrsd_net.study.boosting import boosted
 from spinecore.plugins.dsrsd_net.study.inspection import factor_rows, inspect, write_inspection
 from spinecore.plugins.dsrsd_net.study.known import probe_known
-from spinecore.plugins.dsrsd_net.study.methods import ABLATIONS, method_names, run_method
+from spinecore.plugins.dsrsd_net.study.methods import ABLATIONS, WITH_BOOSTING, method_names, run_method
 from spinecore.plugins.dsrsd_net.study.page import ablation_rows, summary, verdicts
 from spinecore.plugins.dsrsd_net.study.protocol import Split, Study, figures
 from spinecore.plugins.dsrsd_net.study.robustness import disturbed, noised
@@ -58,6 +58,14 @@ def test_every_method_learns_and_knows_its_modality() -> None:
         run_method(study, "magic", split, 1)
     with pytest.raises(TableError, match="view9"):
         run_method(study, "alone: view9", split, 1)
+
+
+def test_the_mean_with_boosting_is_that_of_its_two() -> None:
+    study = small_study()
+    (split,) = study.splits(1)
+    both, net, trees = (run_method(study, m, split, 1) for m in (WITH_BOOSTING, "dsrsd_net", "boosting: all"))
+    np.testing.assert_allclose(both.outcome, (net.outcome + trees.outcome) / 2, atol=1e-12)
+    assert WITH_BOOSTING not in method_names(study)
 
 
 def test_the_command_writes_a_table_and_goes_on_where_it_was(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from ..baselines import METHODS, Baseline
@@ -16,6 +17,8 @@ from .linear_start import MEMBERS, START, averaged_logistic, averaged_start
 from .protocol import Split, Study
 
 AVERAGED = f"logistic, mean of {MEMBERS}"
+WITH_BOOSTING = "dsrsd_net + boosting"
+"""Mean probabilities of the two; runs where it is asked for by name."""
 ABLATIONS: dict[str, dict[str, float]] = {
     "no alignment": {"align": 0.0},
     "no decorrelation": {"decorrelation": 0.0},
@@ -77,6 +80,9 @@ def run_method(study: Study, method: str, split: Split, seed: int) -> Scores:
             raise TableError(f"{study.name}: has no method {method!r}")
         samples = prepared(study, method, split, seed)
         return averaged_start(study.config, study.start, samples, *split, seed)
+    if method == WITH_BOOSTING:
+        both = [run_method(study, m, split, seed) for m in ("dsrsd_net", "boosting: all")]
+        return Scores(*(np.mean([getattr(s, part) for s in both], 0) for part in ("outcome", "steps")))
     model, samples = train_method(study, method, split, seed)
     return score(model, samples.take(split.test))
 

@@ -20,7 +20,7 @@ PATH = sources.ROOT / "benchmarks/budgets.json"
 THREADS: dict[str, tuple[int, dict[str, int]]] = {
     "scse_gate": (256, {}),
     "feature_products": (256, {"multiply_factors": 128}),
-    "half_matrices": (128, {}),
+    "matrices": (128, {}),
     "covariance_decorrelation": (256, {}),
     "cross_decorrelation": (256, {}),
     "latent_pool": (128, {}),

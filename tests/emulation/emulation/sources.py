@@ -100,8 +100,8 @@ def python_flags() -> tuple[str, ...]:
 _SHARED = {
     "covariance_decorrelation": ("feature_products",),
     "cross_decorrelation": ("feature_products",),
-    "latent_pool": ("feature_products", "half_matrices"),
-    "dictionary_pool": ("feature_products", "half_matrices"),
+    "latent_pool": ("feature_products", "matrices"),
+    "dictionary_pool": ("feature_products", "matrices"),
 }
 
 

@@ -19,13 +19,15 @@ namespace spinecore::cuda {
 struct DictionaryPoolPlan {
   int batch = 0, tokens = 0, width = 0, heads = 0, rows = 0;
   Element element = Element::float32;
+  bool tf32 = false;                          // float32 may be multiplied in tf32; halves are as they are
   ProductPlan scores, to_tokens, to_entries;  // the tokens of all samples are rows of one product
   int64_t forward_workspace = 0, backward_workspace = 0;
 
   int entries() const { return heads * rows; }
 };
 
-DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int heads, int rows, Element element);
+DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int heads, int rows, Element element,
+                                        bool tf32 = false);
 
 // x (B, N, D), and as it entries (E, D), E = heads * rows; of float32 share (B, N), what a token counts in its sample's
 // mean, 0 where it is masked; weights (B, N, E), P.
@@ -51,7 +53,7 @@ struct DictionaryPoolForwardViews {
 struct DictionaryPoolBackwardViews {
   TensorView x, entries, share, weights, d_mean, dx, d_scores, d_entries, workspace;
 };
-Status dictionary_pool_forward(const DictionaryPoolForwardViews& views, int64_t heads, void* stream);
-Status dictionary_pool_backward(const DictionaryPoolBackwardViews& views, int64_t heads, void* stream);
+Status dictionary_pool_forward(const DictionaryPoolForwardViews& views, int64_t heads, bool tf32, void* stream);
+Status dictionary_pool_backward(const DictionaryPoolBackwardViews& views, int64_t heads, bool tf32, void* stream);
 
 }  // namespace spinecore::cuda

@@ -20,6 +20,7 @@ namespace spinecore::cuda {
 struct LatentPoolPlan {
   int batch = 0, tokens = 0, width = 0, queries = 0, rows = 0;  // queries: heads * rows
   Element element = Element::float32;
+  bool tf32 = false;         // float32 may be multiplied in tf32; halves are as they are
   int d_scores_columns = 0;  // queries; of halves twice them, for P lies beside the gradient
   int64_t bias_sample = 0;   // from one sample's bias to the next: 0 where they share it
   // Of one sample; the gradient of the queries sums over all of them.
@@ -28,7 +29,8 @@ struct LatentPoolPlan {
   int64_t sums_at = 0, forward_workspace = 0, backward_workspace = 0;
 };
 
-LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, int rows, Element element);
+LatentPoolPlan latent_pool_plan(int batch, int tokens, int width, int queries, int rows, Element element,
+                                bool tf32 = false);
 
 // x (B, N, D), and as it queries (Q, D); of float32 mask (B, N) of 1 and 0 or null; bias (1 or B, R, N) or null; scores
 // (B, N, Q), -inf where nothing may be attended to; norms (2, B, Q), the largest score and the sum of exponentials
@@ -57,7 +59,7 @@ struct LatentPoolForwardViews {
 struct LatentPoolBackwardViews {
   TensorView x, queries, mask, scores, norms, d_means, delta, dx, d_scores, d_queries, workspace;
 };
-Status latent_pool_forward(const LatentPoolForwardViews& views, int64_t rows, void* stream);
-Status latent_pool_backward(const LatentPoolBackwardViews& views, int64_t rows, void* stream);
+Status latent_pool_forward(const LatentPoolForwardViews& views, int64_t rows, bool tf32, void* stream);
+Status latent_pool_backward(const LatentPoolBackwardViews& views, int64_t rows, bool tf32, void* stream);
 
 }  // namespace spinecore::cuda

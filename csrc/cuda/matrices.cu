@@ -1,12 +1,12 @@
-// Products of matrices of halves.
-#include "half_matrices.h"
+// Products of matrices on tensor cores.
+#include "matrices.h"
 
 #include "half_tokens.cuh"
 #include "launches.h"
 
 namespace spinecore::cuda {
 
-template <class T, bool left_along, bool right_along, class Result>
+template <class T, bool left_along, bool right_along, bool tensor, class Result>
 __global__ void __launch_bounds__(product_threads, half_blocks)
     multiply_rows(Tokens left, Tokens right, ProductPlan plan, Result* result, bool vectors, bool eights,
                   float* workspace) {
@@ -14,8 +14,8 @@ __global__ void __launch_bounds__(product_threads, half_blocks)
   const int2 place = place_of(plan, tile);
   const int row = place.x * product_tile, column = place.y * product_tile, depth = split * plan.split_depth;
   float sums[8][4] = {};
-  multiply_alike<T, left_along, right_along>(left, right, row, column, depth, min(depth + plan.split_depth, plan.k),
-                                             eights, sums);
+  multiply_alike<T, left_along, right_along, tensor>(left, right, row, column, depth,
+                                                     min(depth + plan.split_depth, plan.k), eights, sums);
   if (!add_splits(plan, workspace, 1, 0, tile, split, sums)) return;
   write_tile(result, plan.m, plan.n, vectors, row, column, sums);
 }
@@ -25,6 +25,7 @@ namespace {
 template <class T>
 cudaError_t run(const Side& left, const Side& right, const ProductPlan& plan, void* result, float* workspace,
                 void* stream) {
+  constexpr bool tensor = sizeof(T) == 4;
   const auto config = launch_configuration(int64_t{plan.tiles} * plan.splits, product_threads, stream);
   const bool eights =
       in_eights(left.factor.data, left.factor.columns) && in_eights(right.factor.data, right.factor.columns);
@@ -34,9 +35,9 @@ cudaError_t run(const Side& left, const Side& right, const ProductPlan& plan, vo
                               workspace);
   };
   auto* floats = static_cast<float*>(result);
-  if (left.along) return launch(&multiply_rows<T, true, true, float>, floats);
-  if (right.along) return launch(&multiply_rows<T, false, true, T>, static_cast<T*>(result));
-  return launch(&multiply_rows<T, false, false, float>, floats);
+  if (left.along) return launch(&multiply_rows<T, true, true, tensor, float>, floats);
+  if (right.along) return launch(&multiply_rows<T, false, true, tensor, T>, static_cast<T*>(result));
+  return launch(&multiply_rows<T, false, false, tensor, float>, floats);
 }
 
 }  // namespace
@@ -48,8 +49,9 @@ cudaError_t multiply_matrices(const Side& left, const Side& right, const Product
     const cudaError_t error = cudaMemsetAsync(workspace, 0, tickets, static_cast<cudaStream_t>(stream));
     if (error != cudaSuccess) return error;
   }
-  return left.factor.element == Element::bfloat16 ? run<__nv_bfloat16>(left, right, plan, result, workspace, stream)
-                                                  : run<__half>(left, right, plan, result, workspace, stream);
+  return for_element(left.factor.element, [&](auto element) {
+    return run<decltype(element)>(left, right, plan, result, workspace, stream);
+  });
 }
 
 }  // namespace spinecore::cuda

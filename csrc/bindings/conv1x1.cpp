@@ -9,7 +9,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace conv1x1_bindings {
 
 int64_t workspace(int64_t in, int64_t out) {
   if (std::min(in, out) < 0) throw py::value_error("conv1x1_workspace: sizes must not be negative");
@@ -78,9 +78,10 @@ Step bn_backward(View x, View dy, View w, View gamma, View beta, View z, View me
   return [views, relu](bool* /*finite*/) { return conv1x1_bn_backward(views, relu); };
 }
 
-}  // namespace
+}  // namespace conv1x1_bindings
 
 void bind_conv1x1(py::module_& module) {
+  using namespace conv1x1_bindings;
   module.def("conv1x1_workspace", &workspace, py::arg("in_channels"), py::arg("out_channels"));
   define_step(module, "conv1x1_forward", &forward, py::arg("x"), py::arg("w"), py::arg("bias"), py::arg("y"),
               py::arg("workspace"));

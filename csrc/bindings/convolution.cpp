@@ -10,7 +10,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace convolution_bindings {
 
 int64_t weights_size(int64_t in, int64_t out) {
   if (in < 0 || out < 0) throw py::value_error("winograd_weights_size: sizes must not be negative");
@@ -68,9 +68,10 @@ int64_t backward_workspace(int64_t n, int64_t in, int64_t height, int64_t width,
   return conv3x3_backward_workspace(n, height, width, in, out);
 }
 
-}  // namespace
+}  // namespace convolution_bindings
 
 void bind_convolution(py::module_& module) {
+  using namespace convolution_bindings;
   module.def("winograd_weights_size", &weights_size, py::arg("in_channels"), py::arg("out_channels"));
   define_step(module, "winograd_transform", &transform, py::arg("w"), py::arg("transposed"), py::arg("to"));
   module.def("same_bytes", &equal_bytes, py::arg("a"), py::arg("b"));

@@ -7,7 +7,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace covariance_decorrelation_bindings {
 
 void forward(View z, View mask, float gamma, float eps, View off_diagonal, View hinge, View kept, View moments,
              View workspace) {
@@ -36,9 +36,10 @@ py::tuple workspaces(int64_t rows, int64_t width) {
   return py::make_tuple(geometry.forward_workspace, geometry.backward_workspace);
 }
 
-}  // namespace
+}  // namespace covariance_decorrelation_bindings
 
 void bind_covariance_decorrelation(py::module_& module) {
+  using namespace covariance_decorrelation_bindings;
   module.def("covariance_workspaces", &workspaces, py::arg("rows"), py::arg("width"));
   module.def("covariance_forward", &forward, py::arg("z"), py::arg("mask"), py::arg("gamma"), py::arg("eps"),
              py::arg("off_diagonal"), py::arg("hinge"), py::arg("kept"), py::arg("moments"), py::arg("workspace"));

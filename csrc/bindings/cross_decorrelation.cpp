@@ -7,7 +7,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cross_decorrelation_bindings {
 
 void forward(View a, View b, bool normalise, View penalty, View kept, View statistics, View workspace) {
   const CrossForwardViews views{named(a, "a"),
@@ -38,9 +38,10 @@ py::tuple workspaces(int64_t rows, int64_t width_a, int64_t width_b, bool normal
   return py::make_tuple(geometry.forward_workspace, geometry.backward_workspace);
 }
 
-}  // namespace
+}  // namespace cross_decorrelation_bindings
 
 void bind_cross_decorrelation(py::module_& module) {
+  using namespace cross_decorrelation_bindings;
   module.def("cross_decorrelation_workspaces", &workspaces, py::arg("rows"), py::arg("width_a"), py::arg("width_b"),
              py::arg("normalise"));
   module.def("cross_decorrelation_forward", &forward, py::arg("a"), py::arg("b"), py::arg("normalise"),

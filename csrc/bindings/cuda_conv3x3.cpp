@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_conv3x3_bindings {
 
 void forward(View x, View w, View scale, View shift, View addend, View before, View after, bool relu, bool tf32,
              View raw, View y, uintptr_t stream) {
@@ -32,9 +32,10 @@ int64_t workspace(int64_t n, int64_t c, int64_t h, int64_t w, int64_t out) {
       .workspace;
 }
 
-}  // namespace
+}  // namespace cuda_conv3x3_bindings
 
 void bind_cuda_conv3x3(py::module_& module) {
+  using namespace cuda_conv3x3_bindings;
   module.def("cuda_conv3x3_workspace", &workspace, py::arg("n"), py::arg("c"), py::arg("h"), py::arg("w"),
              py::arg("out"));
   module.def("cuda_conv3x3_forward", &forward, py::arg("x"), py::arg("w"), py::arg("scale"), py::arg("shift"),

@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_covariance_decorrelation_bindings {
 
 void forward(View z, View mask, float gamma, float eps, View off_diagonal, View hinge, View kept, View moments,
              View workspace, uintptr_t stream) {
@@ -37,9 +37,10 @@ py::tuple workspaces(int64_t rows, int64_t columns) {
   return py::make_tuple(plan.forward_workspace, plan.backward_workspace);
 }
 
-}  // namespace
+}  // namespace cuda_covariance_decorrelation_bindings
 
 void bind_cuda_covariance_decorrelation(py::module_& module) {
+  using namespace cuda_covariance_decorrelation_bindings;
   module.def("cuda_covariance_workspaces", &workspaces, py::arg("rows"), py::arg("columns"));
   module.def("cuda_covariance_forward", &forward, py::arg("z"), py::arg("mask"), py::arg("gamma"), py::arg("eps"),
              py::arg("off_diagonal"), py::arg("hinge"), py::arg("kept"), py::arg("moments"), py::arg("workspace"),

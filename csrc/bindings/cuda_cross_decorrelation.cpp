@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_cross_decorrelation_bindings {
 
 void forward(View a, View b, bool normalise, View penalty, View kept, View statistics, View workspace,
              uintptr_t stream) {
@@ -42,9 +42,10 @@ py::tuple workspaces(int64_t rows, int64_t width_a, int64_t width_b, bool normal
   return py::make_tuple(plan.forward_workspace, plan.backward_workspace);
 }
 
-}  // namespace
+}  // namespace cuda_cross_decorrelation_bindings
 
 void bind_cuda_cross_decorrelation(py::module_& module) {
+  using namespace cuda_cross_decorrelation_bindings;
   module.def("cuda_cross_workspaces", &workspaces, py::arg("rows"), py::arg("width_a"), py::arg("width_b"),
              py::arg("normalise"));
   module.def("cuda_cross_forward", &forward, py::arg("a"), py::arg("b"), py::arg("normalise"), py::arg("penalty"),

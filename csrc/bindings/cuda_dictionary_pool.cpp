@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_dictionary_pool_bindings {
 
 void forward(View x, View entries, int64_t heads, bool tf32, View share, View weights, View workspace,
              uintptr_t stream) {
@@ -41,9 +41,10 @@ py::tuple workspaces(int64_t batch, int64_t tokens, int64_t width, int64_t entri
   return py::make_tuple(plan.forward_workspace, plan.backward_workspace);
 }
 
-}  // namespace
+}  // namespace cuda_dictionary_pool_bindings
 
 void bind_cuda_dictionary_pool(py::module_& module) {
+  using namespace cuda_dictionary_pool_bindings;
   module.def("cuda_dictionary_pool_workspaces", &workspaces, py::arg("batch"), py::arg("tokens"), py::arg("width"),
              py::arg("entries"));
   module.def("cuda_dictionary_pool_forward", &forward, py::arg("x"), py::arg("entries"), py::arg("heads"),

@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_latent_pool_bindings {
 
 void forward(View x, View queries, int64_t rows, bool tf32, View mask, View bias, View scores, View norms, View means,
              View workspace, uintptr_t stream) {
@@ -43,9 +43,10 @@ py::tuple workspaces(int64_t batch, int64_t tokens, int64_t width, int64_t queri
   return py::make_tuple(plan.forward_workspace, plan.backward_workspace);
 }
 
-}  // namespace
+}  // namespace cuda_latent_pool_bindings
 
 void bind_cuda_latent_pool(py::module_& module) {
+  using namespace cuda_latent_pool_bindings;
   module.def("cuda_latent_pool_workspaces", &workspaces, py::arg("batch"), py::arg("tokens"), py::arg("width"),
              py::arg("queries"));
   module.def("cuda_latent_pool_forward", &forward, py::arg("x"), py::arg("queries"), py::arg("rows"), py::arg("tf32"),

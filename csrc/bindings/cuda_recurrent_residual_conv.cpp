@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_recurrent_residual_conv_bindings {
 
 void forward(View x, View w_in, View w_rec, View scale, View shift, int64_t steps, bool residual, View y,
              uintptr_t stream) {
@@ -15,9 +15,10 @@ void forward(View x, View w_in, View w_rec, View scale, View shift, int64_t step
   call([&] { return cuda::recurrence_forward(views, steps, residual, reinterpret_cast<void*>(stream)); });
 }
 
-}  // namespace
+}  // namespace cuda_recurrent_residual_conv_bindings
 
 void bind_cuda_recurrent_residual_conv(py::module_& module) {
+  using namespace cuda_recurrent_residual_conv_bindings;
   module.def("cuda_recurrent_residual_conv_forward", &forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"),
              py::arg("scale"), py::arg("shift"), py::arg("steps"), py::arg("residual"), py::arg("y"),
              py::arg("stream"));

@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace cuda_scse_gate_bindings {
 
 void forward(View x, View w1, View b1, View w2, View b2, View ws, View bs, int mode, View y, View channel_gate,
              View spatial_gate, View pooled, View workspace, uintptr_t stream) {
@@ -69,9 +69,10 @@ int64_t workspace_size(int64_t n, int64_t c, int64_t h, int64_t w, int64_t hidde
   return most;
 }
 
-}  // namespace
+}  // namespace cuda_scse_gate_bindings
 
 void bind_cuda_scse_gate(py::module_& module) {
+  using namespace cuda_scse_gate_bindings;
   module.attr("cuda_scse_gate_most_channels") = cuda::scse_gate_most_channels;
   module.attr("cuda_scse_gate_most_hidden") = cuda::scse_gate_most_hidden;
   module.def("cuda_scse_gate_workspace", &workspace_size, py::arg("n"), py::arg("c"), py::arg("h"), py::arg("w"),

@@ -10,7 +10,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace fused_conv_bindings {
 
 using Views = std::vector<TensorView>;
 
@@ -42,9 +42,10 @@ uint64_t fingerprint_of(const Views& tensors, bool sampled) {
   return result;
 }
 
-}  // namespace
+}  // namespace fused_conv_bindings
 
 void bind_fused_conv(py::module_& module) {
+  using namespace fused_conv_bindings;
   module.def("fused_conv_weights_size", &weights_size, py::arg("depth"), py::arg("out_channels"));
   module.def("fused_conv_pack", &pack, py::arg("w"), py::arg("to"));
   define_step(module, "fused_conv_forward", &forward, py::arg("inputs"), py::arg("weights"), py::arg("bias"),

@@ -6,7 +6,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace latent_pools_bindings {
 
 void attention_forward(View x, View latents, View wq, View wk, View wv, View wo, int64_t heads, double scale, View mask,
                        View bias, bool absorbed, View y, View norms, View pooled, View scores, View means) {
@@ -58,9 +58,10 @@ void dictionary_backward(View x, View dy, View table, View wq, View wk, View wv,
   call(latent_dictionary_pool_backward, views, heads, scale);
 }
 
-}  // namespace
+}  // namespace latent_pools_bindings
 
 void bind_latent_pools(py::module_& module) {
+  using namespace latent_pools_bindings;
   module.def("latent_attention_pool_forward", &attention_forward, py::arg("x"), py::arg("latents"), py::arg("wq"),
              py::arg("wk"), py::arg("wv"), py::arg("wo"), py::arg("heads"), py::arg("scale"), py::arg("mask"),
              py::arg("bias"), py::arg("absorbed"), py::arg("y"), py::arg("norms"), py::arg("pooled"), py::arg("scores"),

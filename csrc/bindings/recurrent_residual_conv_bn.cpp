@@ -7,7 +7,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace recurrent_residual_conv_bn_bindings {
 
 using Views = const std::vector<TensorView>&;
 
@@ -70,9 +70,10 @@ Step backward(View x, View dy, View w_in, View w_rec, View weight, View bias, Vi
   };
 }
 
-}  // namespace
+}  // namespace recurrent_residual_conv_bn_bindings
 
 void bind_recurrent_residual_conv_bn(py::module_& module) {
+  using namespace recurrent_residual_conv_bn_bindings;
   module.def("recurrence_workspace", &workspace, py::arg("x"), py::arg("steps"), py::arg("backward"));
   define_step(module, "recurrence_forward", &forward, py::arg("x"), py::arg("w_in"), py::arg("w_rec"), py::arg("gamma"),
               py::arg("beta"), py::arg("eps"), py::arg("residual"), py::arg("y"), py::arg("mean"), py::arg("variance"),

@@ -7,7 +7,7 @@
 namespace py = pybind11;
 
 namespace spinecore {
-namespace {
+namespace scse_gate_bindings {
 
 Step forward(View x, View w1, View b1, View w2, View b2, View ws, View bs, int mode, View y, View channel_gate,
              View spatial_gate, View pooled) {
@@ -55,9 +55,10 @@ int64_t workspace_size(int64_t n, int64_t c, int64_t h, int64_t w, int64_t reduc
                   scse_gate_backward_workspace(scse_gate_geometry(n, c, h * w, reduced, true)));
 }
 
-}  // namespace
+}  // namespace scse_gate_bindings
 
 void bind_scse_gate(py::module_& module) {
+  using namespace scse_gate_bindings;
   module.def("scse_gate_workspace", &workspace_size, py::arg("n"), py::arg("c"), py::arg("h"), py::arg("w"),
              py::arg("reduced"));
   define_step(module, "scse_gate_forward", &forward, py::arg("x"), py::arg("w1"), py::arg("b1"), py::arg("w2"),

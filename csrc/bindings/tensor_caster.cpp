@@ -8,7 +8,7 @@
 #include <utility>
 
 namespace spinecore {
-namespace {
+namespace dlpack {
 
 // The few structures of the DLPack 1.x ABI that are read here (https://github.com/dmlc/dlpack).
 struct Device {
@@ -140,9 +140,10 @@ bool view_by_attributes(pybind11::handle object, TensorView& view) {
   return set_shape(view, dims, sizes, steps);
 }
 
-}  // namespace
+}  // namespace dlpack
 
 bool view_tensor(pybind11::handle object, TensorView& view) {
+  using namespace dlpack;
   const auto type = tensor_type(Py_TYPE(object.ptr()));
   if (type.api != nullptr) return view_by_exchange(type, object.ptr(), view);
   return view_by_attributes(object, view);

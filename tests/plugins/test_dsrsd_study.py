@@ -66,6 +66,7 @@ def test_the_mean_with_boosting_is_that_of_its_two() -> None:
     both, net, trees = (run_method(study, m, split, 1) for m in (WITH_BOOSTING, "dsrsd_net", "boosting: all"))
     np.testing.assert_allclose(both.outcome, (net.outcome + trees.outcome) / 2, atol=1e-12)
     assert WITH_BOOSTING not in method_names(study)
+    assert WITH_BOOSTING in method_names(dataclasses.replace(study, mixed=True))
 
 
 def test_the_command_writes_a_table_and_goes_on_where_it_was(

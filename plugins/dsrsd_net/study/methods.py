@@ -18,7 +18,7 @@ from .protocol import Split, Study
 
 AVERAGED = f"logistic, mean of {MEMBERS}"
 WITH_BOOSTING = "dsrsd_net + boosting"
-"""Mean probabilities of the two; runs where it is asked for by name."""
+"""Mean probabilities of the two."""
 ABLATIONS: dict[str, dict[str, float]] = {
     "no alignment": {"align": 0.0},
     "no decorrelation": {"decorrelation": 0.0},
@@ -38,8 +38,9 @@ def method_names(study: Study) -> list[str]:
     alone = [f"{what}: {n}" for what in ("alone", *tools) for n in names]
     if study.start is not None:
         alone += [START, *(f"{AVERAGED}: {n}" for n in names)]
+    mixed = [WITH_BOOSTING] if study.mixed else []
     together = [*METHODS, *(f"{t}: all" for t in tools)] if several else []
-    return ["dsrsd_net", *together, *alone]
+    return ["dsrsd_net", *mixed, *together, *alone]
 
 
 def prepared(study: Study, method: str, split: Split, seed: int) -> Samples:

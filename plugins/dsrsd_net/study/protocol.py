@@ -40,6 +40,7 @@ class Study:
         notes: counts and choices, for the report.
         linear: add logistic regression to the scikit-learn baselines.
         start: options of networks that start from logistic regressions; None: there are none.
+        mixed: also judge the mean of the model and gradient boosting.
         transfer: the test people are of a domain (presentation, site, year) that training does not see.
 
     """
@@ -54,6 +55,7 @@ class Study:
     notes: tuple[str, ...] = field(default=())
     linear: bool = False
     start: FitOptions | None = None
+    mixed: bool = False
     transfer: bool = False
 
     def __post_init__(self) -> None:

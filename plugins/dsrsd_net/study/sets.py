@@ -93,6 +93,7 @@ def _oulad(
     splits: Callable[[Samples], Callable[[int], list[Split]]],
     note: str,
     *,
+    mixed: bool = False,
     transfer: bool = False,
 ) -> Study:
     samples = load_oulad(folder)
@@ -120,6 +121,7 @@ def _oulad(
             f"{absent} enrolments without clicks: none by week 2, or a student with several enrolments",
             note,
         ),
+        mixed=mixed,
         transfer=transfer,
     )
 
@@ -136,7 +138,11 @@ def oulad(folder: Path) -> Study:
         return of
 
     return _oulad(
-        folder, "OULAD week 8, random fifth of the students", splits, "test: a fifth of the students"
+        folder,
+        "OULAD week 8, random fifth of the students",
+        splits,
+        "test: a fifth of the students",
+        mixed=True,
     )
 
 

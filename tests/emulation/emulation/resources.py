@@ -47,14 +47,14 @@ def _shared_ptx() -> list[str]:
 
 @cache
 def _ptx(operator: str, architecture: int) -> Path:
-    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90; later
-    GPUs have one of their own, or with some files the same.
+    """What the package's machine code is made from (CMakeLists.txt): one PTX for sm_80 to sm_90, one for
+    later GPUs, or with some files the same.
     """
     compiler = ptx.nvcc()
     assert compiler, "nvcc is needed"
     source = sources.ROOT / f"csrc/cuda/{operator}.cu"
-    alone = architecture < 80 or (architecture >= 100 and operator not in _shared_ptx())
-    shared = architecture if alone else 80
+    later = architecture >= 100 and operator not in _shared_ptx()
+    shared = 100 if later else min(architecture, 80)
     make = [compiler, "-std=c++17", f"-arch=compute_{shared}", "-ptx"]
     make += [f"-I{sources.ROOT}/csrc/include", str(source), "-o", "{}"]
     return sources.cached(f"{operator}.ptx", [source.read_bytes(), sources.headers()], make)

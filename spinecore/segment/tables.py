@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spinecore.io.atomic import write_csv
 from spinecore.segment.result import ScanResult
+from spinecore.segment.scan import NAMES
 from spinecore.spine.lumbar.measures import Size
 
 SCAN_COLUMNS = (
@@ -29,11 +30,17 @@ SCAN_COLUMNS = (
 _SIZE_COLUMNS = ("height_front", "height_middle", "height_back", "length", "area", "partial")
 DISC_COLUMNS = ("scan", "number_from_below", "level", "unit", *_SIZE_COLUMNS, "canal_width")
 BODY_COLUMNS = ("scan", "number_from_below", "level", "unit", *_SIZE_COLUMNS)
+AGREEMENT_COLUMNS = (
+    "scan",
+    *(f"{figure}_{name}" for name in NAMES.values() for figure in ("dice", "hd95", "missed")),
+)
 Row = tuple[object, ...]
 
 
 def write_tables(out: Path, results: Callable[[], Iterable[ScanResult]]) -> None:
-    """Write scans.csv, discs.csv and vertebrae.csv; ``results`` is walked once a table."""
+    """Write scans.csv, discs.csv and vertebrae.csv, with references agreement.csv; ``results`` is walked
+    once a table.
+    """
     tables: tuple[tuple[str, tuple[str, ...], Callable[[ScanResult], Iterator[Row]]], ...] = (
         ("scans.csv", SCAN_COLUMNS, scan_rows),
         ("discs.csv", DISC_COLUMNS, disc_rows),
@@ -41,6 +48,11 @@ def write_tables(out: Path, results: Callable[[], Iterable[ScanResult]]) -> None
     )
     for name, columns, rows_of in tables:
         write_csv(out / name, columns, (row for result in results() for row in rows_of(result)))
+    if any(result.agreement for result in results()):
+        rows = (row for result in results() for row in agreement_rows(result))
+        write_csv(out / "agreement.csv", AGREEMENT_COLUMNS, rows)
+    else:  # that of an earlier run would speak of other masks
+        (out / "agreement.csv").unlink(missing_ok=True)
 
 
 def scan_rows(result: ScanResult) -> Iterator[Row]:
@@ -62,6 +74,13 @@ def scan_rows(result: ScanResult) -> Iterator[Row]:
         "; ".join(result.level_doubts),
         f"{result.seconds:.3f}",
     )
+
+
+def agreement_rows(result: ScanResult) -> Iterator[Row]:
+    """Dice, HD95 in pixels and 1 for missed or invented, by structure; empty where neither mask shows it."""
+    if result.agreement:
+        found = [result.agreement[column] for column in AGREEMENT_COLUMNS[1:]]
+        yield (result.scan, *("" if value is None else f"{value:g}" for value in found))
 
 
 def disc_rows(result: ScanResult) -> Iterator[Row]:

@@ -213,12 +213,19 @@ def test_reference_masks_are_compared_by_name(tmp_path: Path, reader: KnownSlice
     without = phantom.mask.copy()
     without[without == CANAL] = 0
     Image.fromarray(without).save(truth / "b.png")
-    found = {result.scan: result.agreement for result in segment(folder, reader, reference=truth).results()}
+    summary = segment(folder, reader, reference=truth)
+    found = {result.scan: result.agreement for result in summary.results()}
     assert found["a.png"]["dice_discs"] == 1.0
     assert found["a.png"]["hd95_vertebrae"] == 0.0
     assert found["b.png"]["dice_canal"] == 0.0
     assert found["b.png"]["hd95_canal"] == pytest.approx(np.hypot(HEIGHT, WIDTH), abs=1e-3)
     assert found["c.png"] == {}
+    table = {row["scan"]: row for row in rows(summary.out, "agreement.csv")}
+    assert sorted(table) == ["a.png", "b.png"]
+    assert (table["a.png"]["dice_discs"], table["b.png"]["dice_canal"]) == ("1", "0")
+    assert (table["a.png"]["missed_canal"], table["b.png"]["missed_canal"]) == ("0", "1")
+    segment(folder, reader)
+    assert not (summary.out / "agreement.csv").exists()
     means = agreement(found.values())
     assert means["scans"] == 2
     assert means["dice_canal"] == 0.5

@@ -18,7 +18,12 @@ pytestmark = pytest.mark.gpu_less
 SHARED = ("covariance_penalties", "covariance_slopes")
 # Mangled pieces of names.
 FLOAT = (*SHARED, "sum_columns_of_featuresIf", "multiply_factorsIfLb1EfLb1Ef", "multiply_factorsIfLb0EfLb")
-HALF = (*SHARED, "sum_columns_of_featuresI13", "multiply_factorsI13", "multiply_factorsIfLb1E13")
+HALF = (
+    *SHARED,
+    "sum_columns_of_featuresI13",
+    "multiply_factorsINS0_4Half",
+    "multiply_factorsIfLb1ENS0_4Half",
+)
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16])

@@ -13,7 +13,7 @@ from .errors import GaitError
 from .joints import JOINTS
 from .pose import Walk, clips
 from .readers import read_recording
-from .readers.find import SUFFIXES
+from .readers.find import SUFFIXES, subject_of
 from .simulator import POSITIVE, draw_camera, draw_walker, simulate
 
 LABELS = {"0": 0, "1": 1, "negative": 0, "positive": 1, "no": 0, "yes": 1}
@@ -97,12 +97,12 @@ def write_poses(path: Path, walk: Walk) -> None:
 def labelled(folder: Path, table: Path | None = None) -> Labelled:
     """Recordings of `folder` that `labels.csv` there (or `table`) names.
 
-    Columns: `file` (below the folder), `label` (0, 1, negative, positive); optional `subject` (default: the
-    file's first folder or name), `severity` (0 to 1), and any others, such as `age` and `sex`, for the
-    baselines.
+    Columns: `file` (below the folder), `label` (0, 1, negative, positive); optional `subject` (default:
+    `subject_of` the file), `severity` (0 to 1), and any others, such as `age` and `sex`, for the baselines.
 
     Raises:
-        GaitError: the table, the line and what is wrong.
+        GaitError: the table, the line and what is wrong; without `subject`, names that differ by a number
+            alone, which may be one person's.
 
     """
     path = table or folder / "labels.csv"
@@ -118,6 +118,8 @@ def labelled(folder: Path, table: Path | None = None) -> Labelled:
             f"{path}: needs the columns file and label; it holds {', '.join(rows[0] if rows else ())}"
         )
     others = [c for c in rows[0] if c not in ("file", "label", "subject", "severity", "rate")]
+    if "subject" not in rows[0]:
+        _check_names(path, [subject_of(Path(row["file"])) for row in rows])
     found = Labelled(extra={c: [] for c in others})
     for line, row in enumerate(rows, start=2):
         label = LABELS.get((row["label"] or "").strip().lower())
@@ -133,7 +135,7 @@ def labelled(folder: Path, table: Path | None = None) -> Labelled:
         file = folder / row["file"]
         if not file.exists():
             raise GaitError(f"{path}, line {line}: {file} does not exist ({', '.join(SUFFIXES)} are read)")
-        subject = row.get("subject") or file.stem
+        subject = (row.get("subject") or "").strip() or subject_of(Path(row["file"]))
         for walk in read_recording(file, subject, rate=rate):
             number = len(set(found.walk))
             for clip in clips(walk):
@@ -144,6 +146,18 @@ def labelled(folder: Path, table: Path | None = None) -> Labelled:
                 for c in others:
                     found.extra[c].append(row[c])
     return found
+
+
+def _check_names(path: Path, subjects: list[str]) -> None:
+    first: dict[str, str] = {}
+    for subject in subjects:
+        name = subject.rstrip("0123456789").rstrip("_- ")
+        other = first.setdefault(name, subject)
+        if name and other != subject:
+            raise GaitError(
+                f"{path}: {other} and {subject} may be one person or two; add a column subject, so that "
+                "nobody lies on both sides of a split"
+            )
 
 
 def as_columns(extra: dict[str, list[Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -55,9 +55,9 @@ def find_films(paths: Sequence[str | Path], exclude: Path | None = None) -> list
             if known is None or (known[1].is_symlink() and not file.is_symlink()):
                 found[real] = (root, file)
         roots.append(root)
-    labels = _root_labels(roots)
-    names = [_relative_name(file, root, labels[_key(root)]) for root, file in found.values()]
-    stems = _unique_stems(names)
+    labels = root_labels(roots)
+    names = [relative_name(file, root, labels[root.resolve()]) for root, file in found.values()]
+    stems = unique_stems(names, _stem)
     sources = [
         FilmSource(file, name, stem)
         for (_, file), name, stem in zip(found.values(), names, stems, strict=True)
@@ -108,13 +108,9 @@ def has_dicom_preamble(file: Path) -> bool:
         return False
 
 
-def _key(root: Path) -> Path:
-    return root.resolve()
-
-
-def _root_labels(roots: Sequence[Path]) -> dict[Path, str]:
-    """Shortest trailing path parts that tell several roots apart; a single root needs none."""
-    distinct = sorted({_key(root) for root in roots})
+def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
+    """Of resolved roots, the shortest trailing path parts that tell them apart; a single one needs none."""
+    distinct = sorted({root.resolve() for root in roots})
     if len(distinct) <= 1:
         return dict.fromkeys(distinct, "")
     for depth in range(1, max(len(root.parts) for root in distinct) + 1):
@@ -124,7 +120,8 @@ def _root_labels(roots: Sequence[Path]) -> dict[Path, str]:
     raise UsageError("the given folders cannot be told apart by name; measure them in separate runs")
 
 
-def _relative_name(file: Path, root: Path, label: str) -> str:
+def relative_name(file: Path, root: Path, label: str) -> str:
+    """Below its root, with the root's label before it."""
     relative = file.relative_to(root).as_posix()
     name = f"{label}/{relative}" if label else relative
     # A name written under another encoding holds bytes that are no UTF-8: tables show them as \xff.
@@ -136,9 +133,9 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _unique_stems(names: Sequence[str]) -> list[str]:
-    """``a.png`` -> ``a``; films that share a stem carry their extension: ``a_png``, ``a_jpg``."""
-    plain = [_stem(name) for name in names]
+def unique_stems(names: Sequence[str], stem_of: Callable[[str], str]) -> list[str]:
+    """``a.png`` -> ``a``; files that share a stem carry their extension: ``a_png``, ``a_jpg``."""
+    plain = [stem_of(name) for name in names]
     counts = Counter(_fold(stem) for stem in plain)
     taken = {folded for folded, count in counts.items() if count == 1}
     result: list[str] = []

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinecore.io.errors import FilmError, UsageError
-from spinecore.io.find import DICOM_SUFFIXES, has_dicom_preamble
+from spinecore.io.find import DICOM_SUFFIXES, has_dicom_preamble, relative_name, root_labels, unique_stems
 from spinecore.io.volume_header import says_spacing
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -191,31 +191,37 @@ def _turned_back(itk: Any, mask: NDArray[np.uint8], volume: Volume) -> Any:
 def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[VolumeSource]:
     """Pictures and volumes under `paths`, and folders of DICOM files as one series each; sorted by name.
 
-    Raises UsageError for a path that does not exist.
+    Names are relative to the given folders, of several with the folder's name before them. Raises UsageError
+    for a path that does not exist.
     """
-    found: dict[Path, str] = {}
+    roots: list[Path] = []
+    found: dict[Path, tuple[Path, Path]] = {}
     barred = None if exclude is None else exclude.resolve()
     for given in paths:
         if not given.exists():
             raise UsageError(f"{given}: no such file or folder")
         root = given if given.is_dir() else given.parent
+        roots.append(root)
         files = sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given]
         for file in files:
             if (barred is not None and barred in file.resolve().parents) or file.name.startswith("."):
                 continue
-            place = (
-                file if suffix_of(file) in PICTURES + VOLUMES else file.parent if _is_dicom(file) else None
-            )
-            if place is not None:
-                found.setdefault(place, place.relative_to(root).as_posix() if place != root else place.name)
-    names = list(found.values())
-    stems = [_stem(name) if names.count(name) == 1 else name for name in names]
-    distinct = [
-        stem if stems.count(stem) == 1 else name.replace(".", "_")
-        for stem, name in zip(stems, names, strict=True)
-    ]
-    sources = [VolumeSource(p, n, s) for p, n, s in zip(found, names, distinct, strict=True)]
+            if suffix_of(file) in PICTURES + VOLUMES:
+                found.setdefault(file.resolve(), (root, file))
+            elif _is_dicom(file):
+                found.setdefault(file.parent.resolve(), (root, file.parent))
+    labels = root_labels(roots)
+    names = [_name(place, root, labels[root.resolve()]) for root, place in found.values()]
+    places = [place for _, place in found.values()]
+    stems = unique_stems(names, _stem)
+    sources = [VolumeSource(p, n, s) for p, n, s in zip(places, names, stems, strict=True)]
     return sorted(sources, key=lambda source: source.name)
+
+
+def _name(place: Path, root: Path, label: str) -> str:
+    if place == root:  # a given folder that is a series
+        return label or place.resolve().name
+    return relative_name(place, root, label)
 
 
 def _is_dicom(file: Path) -> bool:

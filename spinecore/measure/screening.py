@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ def screen_recordings(
         started = datetime.now(UTC)
         summary = ScreeningSummary(out, planned=len(recordings))
         found: list[dict[str, Any]] = []
-        stems = _stems([r.name for r in recordings])
+        stems = _stems(recordings)
         try:
             for recording, stem in zip(recordings, stems, strict=True):
                 records, reason, reused = _one(reader, recording, stem, out, weights_sha256, command, resume)
@@ -147,13 +148,15 @@ def _reusable(out: Path, place: Path, key: str) -> list[dict[str, Any]] | None:
         return None
 
 
-def _stems(names: Sequence[str]) -> list[str]:
+def _stems(recordings: Sequence[Any]) -> list[str]:
     """One flat file name a recording, telling apart what folders and extensions told apart."""
+    count = Counter(recording.name for recording in recordings)
     found: list[str] = []
-    for name in names:
+    for recording in recordings:
+        name = recording.name
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-        digest = hashlib.sha256(name.encode()).hexdigest()[:6]
-        found.append(f"{plain[:120]}-{digest}")
+        whole = name if count[name] == 1 else str(recording.path.resolve())
+        found.append(f"{plain[:120]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ GREY_VALUES = {0: 0, 76: 1, 29: 2, 150: 3}
 
 
 class Reference:
-    """A folder of mask pictures named like the scans; scans without one are not compared.
+    """A folder of mask pictures named like the scans, in subfolders like theirs or beside each other where
+    names differ; scans without one are not compared.
 
     Raises UsageError when there is none for any of `sources`.
     """
@@ -30,6 +32,7 @@ class Reference:
         if not folder.is_dir():
             raise UsageError(f"--reference {folder}: no such folder; give a folder of mask pictures")
         self.folder = folder
+        self._names = Counter(Path(source.stem).name for source in sources)
         if not any(self._file(source).is_file() for source in sources):
             wanted = self._file(sources[0]).name if sources else "pictures"
             raise UsageError(
@@ -42,7 +45,9 @@ class Reference:
         return file_sha256(file) if file.is_file() else ""
 
     def _file(self, source: VolumeSource) -> Path:
-        return self.folder / f"{source.stem}.png"
+        file = self.folder / f"{source.stem}.png"
+        name = Path(source.stem).name
+        return file if file.is_file() or self._names[name] > 1 else self.folder / f"{name}.png"
 
     def figures(
         self, source: VolumeSource, masks: NDArray[np.uint8], volume: Volume

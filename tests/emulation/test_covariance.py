@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 from emulation import covariance_oracle as oracle
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from spinecore.ops import _covariance_cuda as implementation
 
@@ -22,6 +22,8 @@ def check(case: oracle.Case) -> None:
 
 
 @given(case=oracle.cases())
+# Sums whose roundings all go one way.
+@example(case=oracle.make_case(74, 74, torch.float16, mean=3.0, spread=0.3, seed=4))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_shape_matches_the_formulas_in_float64(case: oracle.Case) -> None:
     check(case)

@@ -177,5 +177,12 @@ def test_scans_are_found_once_and_named_apart(tmp_path: Path) -> None:
     sources = find_volumes([tmp_path, tmp_path / "b.png"], exclude=tmp_path / "out")
     assert [source.name for source in sources] == ["b.nii.gz", "b.png", "c.mha", "sub/b.png"]
     assert len({source.stem for source in sources}) == 4
+    both = find_volumes([tmp_path / "sub", tmp_path / "out"])
+    assert [(source.name, source.stem) for source in both] == [("out/d.png", "out/d"), ("sub/b.png", "sub/b")]
+    for site in ("one", "two"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "b.png").write_bytes(b"x")
+    both = find_volumes([tmp_path / "one", tmp_path / "two", tmp_path / "two" / ".." / "one"])
+    assert [source.stem for source in both] == ["one/b", "two/b"]
     with pytest.raises(UsageError, match="no such file"):
         find_volumes([tmp_path / "absent"])

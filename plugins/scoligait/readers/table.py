@@ -63,7 +63,9 @@ def read_csv(path: Path, subject: str, rate: float | None) -> list[Walk]:
             sure[:, j] = 1.0 if score is None else np.nan_to_num(_column(path, lines, score, header))
         sure[~np.isfinite(points).all(-1)] = 0.0
         at = places.get("rate", places.get("fps"))
-        own = float(_column(path, lines[:1], at, header)[0]) if at is not None else None
+        stated = np.empty(0) if at is None else _column(path, lines, at, header)
+        stated = stated[np.isfinite(stated)]
+        own = float(stated[0]) if len(stated) else None
         label = path.stem if len(groups) == 1 else f"{path.stem} {name}"
         walks.append(_finished(points, sure, own or rate, label, name))
     return walks

@@ -153,7 +153,7 @@ def read_video(path: Path, subject: str, estimator: PoseEstimator | None) -> Wal
             stream = container.streams.video[0]
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             for frame in container.decode(stream):
-                picture: Picture = frame.to_ndarray(format="rgb24").astype(np.uint8)
+                picture = upright(frame.to_ndarray(format="rgb24").astype(np.uint8), frame.rotation)
                 points.append(estimator(picture))
                 pictures.append(person_crop(picture, points[-1]))
                 if rate and len(points) > LONGEST_S * rate:
@@ -168,6 +168,13 @@ def read_video(path: Path, subject: str, estimator: PoseEstimator | None) -> Wal
     return Walk(
         found[..., :2], np.clip(found[..., 2], 0, 1), rate, path.stem, subject, pictures=np.stack(pictures)
     )
+
+
+def upright(picture: Picture, rotation: float) -> Picture:
+    """A frame as players show it: telephones film lying down, and the file says how far to turn it, in
+    degrees counterclockwise.
+    """
+    return np.ascontiguousarray(np.rot90(picture, round(rotation / 90)))
 
 
 def person_crop(picture: Picture, points: Array) -> NDArray[np.float32]:

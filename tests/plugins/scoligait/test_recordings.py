@@ -377,10 +377,29 @@ def test_noise_is_refused_and_never_crashes(
 
 
 def test_names_tell_the_subject(tmp_path: Path) -> None:
-    for name in ("ann/one.csv", "bob_trial2.csv", "bob_trial10.csv", ".hidden.csv", "notes.txt"):
+    names = (
+        "ann/one.csv",
+        "bob_trial2.csv",
+        "bob_trial10.csv",
+        "p_01.csv",
+        "p_02.csv",
+        ".hidden.csv",
+        "x.txt",
+    )
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     found = {r.name: r.subject for r in find_recordings([tmp_path])}
-    assert found == {"ann/one.csv": "ann", "bob_trial2.csv": "bob", "bob_trial10.csv": "bob"}
+    assert found == {
+        "ann/one.csv": "ann",
+        "bob_trial2.csv": "bob",
+        "bob_trial10.csv": "bob",
+        "p_01.csv": "p_01",
+        "p_02.csv": "p_02",
+    }
+    (tmp_path / "monday").mkdir()
+    (tmp_path / "monday" / "one.csv").write_text("x")
+    both = find_recordings([tmp_path / "ann", tmp_path / "monday"])
+    assert [recording.name for recording in both] == ["ann/one.csv", "monday/one.csv"]
     with pytest.raises(GaitError, match="no such file"):
         find_recordings([tmp_path / "none"])

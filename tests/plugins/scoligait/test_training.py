@@ -108,9 +108,22 @@ def test_own_recordings_with_blind_baselines(tmp_path: Path) -> None:
     assert not torch.equal(mirror.map[0], mirror.map[1])
 
 
+def test_without_a_column_names_tell_whose_a_recording_is(tmp_path: Path) -> None:
+    folder_of(tmp_path, 4)
+    for number, name in enumerate(("ann/1.csv", "ann/2.csv", "bob/1.csv", "cy_trial1.csv")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{number}.csv").rename(tmp_path / name)
+    (tmp_path / "labels.csv").write_text(
+        "file,label\nann/1.csv,1\nann/2.csv,1\nbob/1.csv,0\ncy_trial1.csv,0\n"
+    )
+    clips = labelled(tmp_path).clips
+    assert list(dict.fromkeys(clip.subject for clip in clips)) == ["ann", "bob", "cy"]
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
+        ("file,label\nann_1.csv,1\nann_2.csv,0\n", "ann_1 and ann_2 may be one person or two; add a column"),
         ("file\n0.csv\n", "needs the columns file and label"),
         ("file,label\n0.csv,perhaps\n", "line 2: label 'perhaps'"),
         ("file,label\nnone.csv,1\n", "line 2: .*none.csv does not exist"),

@@ -15,6 +15,13 @@ Array = NDArray[np.float64]
 RATE = 30.0
 """Hz; the paper's clips have 96 frames at 30 Hz."""
 CLIP_FRAMES = 96
+LOW_RATE = 20.0
+RATES = (5.0, 2000.0)
+"""Frames a second of a recording of walking; ours."""
+SURE = 0.3
+"""Confidence below which a joint is missing; that of the knowledge map."""
+EMPTY_END = 15
+"""Frames without a trunk at either end of a recording that are cut off; fewer are gaps; our choice."""
 SHORTEST = 32
 """Frames at 30 Hz below which a walk is refused: about one gait cycle; our choice."""
 
@@ -54,6 +61,11 @@ class Walk:
             )
         if not (np.isfinite(self.rate) and self.rate > 0):
             raise GaitError(f"{self.name}: the frame rate is {self.rate}; give --rate in frames a second")
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise GaitError(
+                f"{self.name}: the frame rate is {self.rate:g}; {RATES[0]:g} to {RATES[1]:g} frames a second "
+                "are read"
+            )
         wild = np.asarray(np.isinf(self.joints).any(-1))
         if wild.any():
             object.__setattr__(self, "joints", np.where(wild[..., None], np.nan, self.joints))
@@ -102,6 +114,7 @@ def resampled(walk: Walk, rate: float = RATE) -> Walk:
         joints=mixed(walk.joints),
         confidence=mixed(walk.confidence),
         rate=rate,
+        flags=(*walk.flags, *_slow(walk)),  # afterwards nobody can tell
         world=None if walk.world is None else mixed(walk.world),
         pictures=None if walk.pictures is None else walk.pictures[nearest],
     )
@@ -118,14 +131,45 @@ def part_of(walk: Walk, begin: int, end: int) -> Walk:
     )
 
 
+def _sure(walk: Walk) -> Walk:
+    low = ~(walk.confidence >= SURE)
+    return replace(walk, joints=np.where(low[..., None], np.nan, walk.joints))
+
+
+def _trimmed(walk: Walk) -> Walk:
+    trunk = [INDEX[f"{side}_{name}"] for side in ("left", "right") for name in ("shoulder", "hip")]
+    seen = np.flatnonzero(np.isfinite(walk.joints[:, trunk]).all((1, 2)))
+    if not len(seen):
+        return walk  # the map says what is never seen
+    first, end = int(seen[0]), int(seen[-1]) + 1
+    first = first if first >= EMPTY_END else 0
+    end = end if len(walk.joints) - end >= EMPTY_END else len(walk.joints)
+    if (first, end) == (0, len(walk.joints)):
+        return walk
+    away = (first + len(walk.joints) - end) / walk.rate
+    words = f"{away:.1f} s without a trunk at the beginning or end left out"
+    return replace(part_of(walk, first, end), flags=(*walk.flags, words))
+
+
+def _check_upright(walk: Walk) -> None:
+    hips, ankles = (
+        walk.joints[:, [INDEX[f"left_{name}"], INDEX[f"right_{name}"]], 1] for name in ("hip", "ankle")
+    )
+    below = (ankles - hips)[np.isfinite(ankles - hips)]
+    if len(below) and float(np.median(below)) < 0:
+        raise GaitError(f"{walk.name}: the ankles lie above the hips; y must grow downwards, as in pictures")
+
+
 def clips(walk: Walk, frames: int = CLIP_FRAMES, stride: int | None = None) -> list[Walk]:
     """Windows of `frames` at 30 Hz, `stride` apart (default: no overlap); one short window of a short walk.
+    Joints of low confidence are missing, and so are beginning and end without anybody.
 
     Raises:
-        GaitError: a walk of less than `SHORTEST` frames.
+        GaitError: a walk of less than `SHORTEST` frames, or upside down.
 
     """
-    walk = resampled(walk)
+    walk = _trimmed(resampled(_sure(walk)))
+    _check_upright(walk)
     count = len(walk.joints)
     if count < SHORTEST:
         raise GaitError(
@@ -138,6 +182,10 @@ def clips(walk: Walk, frames: int = CLIP_FRAMES, stride: int | None = None) -> l
     if count - begins[-1] - frames >= frames // 2:
         begins.append(count - frames)  # what is left over is worth a window that overlaps
     return [part_of(walk, b, b + frames) for b in begins]
+
+
+def _slow(walk: Walk) -> tuple[str, ...]:
+    return (f"low frame rate: {walk.rate:g} Hz",) if walk.rate < LOW_RATE else ()
 
 
 def quality_flags(walk: Walk, minimum: float = 0.3) -> tuple[str, ...]:
@@ -153,8 +201,7 @@ def quality_flags(walk: Walk, minimum: float = 0.3) -> tuple[str, ...]:
         flags.append(f"joints missing in up to {100 * (1 - share.min()):.0f} % of the frames")
     if walk.seconds < CLIP_FRAMES / RATE:
         flags.append(f"short: {walk.seconds:.1f} s")
-    if walk.rate < 20:
-        flags.append(f"low frame rate: {walk.rate:g} Hz")
+    flags += _slow(walk)
     wrists = [INDEX["left_wrist"], INDEX["right_wrist"]]
     sides = walk.joints[:, INDEX["left_shoulder"], 0] - walk.joints[:, INDEX["right_shoulder"], 0]
     sides = sides[np.isfinite(sides)]
@@ -162,6 +209,8 @@ def quality_flags(walk: Walk, minimum: float = 0.3) -> tuple[str, ...]:
         flags.append("left and right change places: the walker turns, or the pose estimator confuses sides")
     elif len(sides) and float(np.mean(sides > 0)) <= 0.1:
         flags.append("seen from behind, or mirrored: left is on the image's left")
+    if walk.world is None and np.isfinite(walk.joints).any() and np.nanmax(np.abs(walk.joints)) <= 1.5:
+        flags.append("shares of the picture, whose width and height are taken as equal: give pixels")
     if share.size and seen[:, wrists].mean() < 0.5 and not lost:
         flags.append("arms hardly seen")
     return tuple(dict.fromkeys(flags))

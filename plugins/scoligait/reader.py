@@ -61,22 +61,29 @@ class GaitReader:
         return write_simulated(folder, count)
 
     def screen(self, recording: Recording, pictures: Path, stem: str) -> list[dict[str, Any]]:
-        """Records of the clips of a recording; plots of the maps go to `pictures`/<stem>-<walk>.png.
+        """Records of the clips of a recording; plots of the maps go to `pictures`/<stem>-<walk>.png. A walk
+        that cannot be screened is a flag of the others.
 
         Raises:
-            GaitError: with the file, what is wrong and what to do.
+            GaitError: none can; with the file, what is wrong and what to do.
 
         """
         found: list[dict[str, Any]] = []
+        errors: list[GaitError] = []
         walks = read_recording(recording.path, recording.subject, rate=self.rate, estimator=self.estimator)
         for number, walk in enumerate(walks, start=1):
             try:
                 records = screen_walk(walk, self.model, self.reference, self.encode)
             except GaitError as error:
-                raise named(recording.path, error) from error
+                errors.append(error)
+                continue
             picture = f"{stem}-{number}.png"
             self._plot(pictures / picture, clips(walk, self.model.config.frames)[0])
             found += [{**r, "picture": picture} for r in records]
+        if errors and not found:
+            raise named(recording.path, errors[0]) from errors[0]
+        for record in found[:1]:
+            record["flags"] += [f"another walk of the file is not screened: {error}" for error in errors]
         return found
 
     def _plot(self, path: Path, clip: Any) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from .attribution import attribute
+from .errors import GaitError
 from .joints import INDEX
 from .kinematics import COLUMNS
 from .network import ScoliGait
@@ -84,11 +85,25 @@ def screen_clip(
 
 
 def screen_walk(walk: Walk, model: ScoliGait, reference: Reference, encode: Encode) -> list[dict[str, Any]]:
-    """Records of the clips of a walk, in time."""
+    """Records of the clips of a walk, in time; a clip that cannot be screened is a flag of the others.
+
+    Raises:
+        GaitError: none can.
+
+    """
     found = []
+    errors: dict[int, GaitError] = {}
     for number, clip in enumerate(clips(walk, model.config.frames)):
-        record = screen_clip(clip, model, reference, encode, number)
+        try:
+            record = screen_clip(clip, model, reference, encode, number)
+        except GaitError as error:
+            errors[number + 1] = error
+            continue
         found.append({"subject": walk.subject, "walk": walk.name, "clip": number + 1, **record})
+    if errors and not found:
+        raise next(iter(errors.values()))
+    for record in found[:1]:
+        record["flags"] += [f"clip {number} left out: {error}" for number, error in errors.items()]
     return found
 
 
@@ -124,9 +139,8 @@ def summary(records: list[dict[str, Any]], threshold: float, seed: int = 0) -> d
             parts.setdefault(d["column"], []).append(d["part"])
     drivers = sorted(((k, sum(v) / len(records)) for k, v in parts.items()), key=lambda d: -abs(d[1]))
     without = {k: _mean([r["without"].get(k) for r in records]) for k in records[0]["without"]}
-    pose = [
-        [_mean([r["pose"][j][d] for r in records]) for d in range(2)] for j in range(len(records[0]["pose"]))
-    ]
+    poses = _one_way([r["pose"] for r in records])
+    pose = [[_mean([p[j][d] for p in poses]) for d in range(2)] for j in range(len(poses[0]))]
     flags = list(dict.fromkeys(f for r in records for f in r["flags"]))
     if low < threshold < high:
         flags.insert(0, "the score is near the cut: another clip could fall on the other side")
@@ -144,6 +158,18 @@ def summary(records: list[dict[str, Any]], threshold: float, seed: int = 0) -> d
         "pose": pose,
         "flags": flags,
     }
+
+
+def _one_way(poses: list[list[list[float | None]]]) -> list[list[list[float | None]]]:
+    """Where some clips are seen from ahead and some from behind, all from ahead: their mean has no width."""
+
+    def width(pose: list[list[float | None]]) -> float:
+        left, right = pose[INDEX["left_shoulder"]][0], pose[INDEX["right_shoulder"]][0]
+        return 0.0 if left is None or right is None else left - right
+
+    if not any(width(p) > 0 for p in poses):
+        return poses
+    return [[[None if x is None else -x, y] for x, y in p] if width(p) < 0 else p for p in poses]
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -13,7 +13,7 @@ from spinecore.io.errors import FilmError
 from spinecore.io.film import Film, robust_range, scale_unit
 
 _PHOTOMETRIC = 262  # TIFF tag; 0 = white is zero
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _COLOUR_TOLERANCE = 12.0  # mean channel spread in grey levels below which a colour file is a grey film
 
 
@@ -46,7 +46,7 @@ def _film(path: Path, image: Image.Image) -> Film:
     if image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
         image = ImageOps.exif_transpose(image)
         flags.append("exif-rotated")
-    deep = image.mode in _DEEP_MODES
+    deep = image.mode in DEEP_MODES
     pixels = _deep(np.asarray(image), white_is_zero) if deep else _shallow(image, flags)
     return Film(path, pixels, flags=tuple(flags))
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from spinecore.io.errors import FilmError, UsageError
 from spinecore.io.find import DICOM_SUFFIXES, has_dicom_preamble, relative_name, root_labels, unique_stems
+from spinecore.io.raster import DEEP_MODES
 from spinecore.io.volume_header import says_spacing
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -74,16 +75,22 @@ def read_volume(path: Path) -> Volume:
 
 
 def _read_picture(path: Path) -> Volume:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            grey = image if image.mode in ("I;16", "I", "F", "L") else image.convert("L")
+            frames = int(getattr(image, "n_frames", 1))
+            if frames > 1:
+                raise FilmError(f"holds {frames} pictures; give one slice a file, or a volume")
+            shown = ImageOps.exif_transpose(image)
+            grey = shown if shown.mode in ("L", *DEEP_MODES) else shown.convert("L")
             pixels = np.asarray(grey, dtype=np.float32)
     except FileNotFoundError:
         raise FilmError("is missing") from None
     except UnidentifiedImageError:
         raise FilmError("not a readable picture (damaged, or of another format); export it again") from None
+    except FilmError:
+        raise
     except (OSError, ValueError, SyntaxError) as e:
         raise FilmError(f"not a readable picture ({e}); export it again") from None
     return Volume(_checked(pixels[None]), None)
@@ -225,7 +232,11 @@ def _name(place: Path, root: Path, label: str) -> str:
 
 
 def _is_dicom(file: Path) -> bool:
-    """By its suffix; archives export files without one, or with a number that looks like one."""
+    """By its suffix; archives export files without one, or with a number that looks like one. The DICOMDIR of
+    a disc is a table of contents.
+    """
+    if file.name.upper() == "DICOMDIR":
+        return False
     suffix = suffix_of(file)
     return suffix in DICOM_SUFFIXES or ((suffix == "" or suffix[1:].isdigit()) and has_dicom_preamble(file))
 

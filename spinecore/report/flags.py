@@ -24,6 +24,7 @@ WORDS = {
     "no-vertebrae": "no vertebrae found",
     "no-discs": "no discs found",
     "no-canal": "no canal found",
+    "no-agreement": "the reference mask could not be compared",
     "no-dicom-seg": "the series cannot be referred to by a DICOM SEG",
     "landmarks-outside-film": "corners lie outside the film",
     "vertebrae-incomplete": "not all vertebrae were found",

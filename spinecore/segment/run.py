@@ -135,8 +135,7 @@ def _one_scan(
         found = segment_scan(volume, reader.slices)
         result = result_of(found, volume, source.name, source.stem)
         if reader.reference is not None:
-            figures = reader.reference.figures(source, found.masks, volume)
-            result = dataclasses.replace(result, agreement=figures)
+            result = _compared(result, reader.reference, source, found, volume)
     except FilmError as error:
         result = ScanResult(source.name, source.stem, FAILED, reason=error.reason)
     except MemoryError:
@@ -148,6 +147,16 @@ def _one_scan(
         result = ScanResult(source.name, source.stem, FAILED, reason=reason)
     result = dataclasses.replace(result, sha256=digest, resume_key=key)
     return _write_outputs(result, volume, found, out, draw, begin, reader.dicom_seg), False
+
+
+def _compared(
+    result: ScanResult, reference: Reference, source: VolumeSource, found: Segmentation, volume: Volume
+) -> ScanResult:
+    try:
+        figures = reference.figures(source, found.masks, volume)
+    except FilmError as error:  # the masks stand
+        return dataclasses.replace(result, flags=(*result.flags, "no-agreement"), reason=error.reason)
+    return dataclasses.replace(result, agreement=figures)
 
 
 def _write_outputs(

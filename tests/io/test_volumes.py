@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from PIL import Image
+from PIL import ExifTags, Image
 
 from spinecore.io.errors import FilmError, UsageError
 from spinecore.io.volume import find_volumes, read_volume, write_mask_volume
@@ -99,6 +100,9 @@ def test_a_dicom_series_is_read_in_the_order_of_its_places(tmp_path: Path, write
     for file in sources[0].path.iterdir():  # as an archive exports them
         file.rename(file.with_name(f"1.2.840.{file.stem}"))
     assert find_volumes([tmp_path]) == sources
+    contents = next(sources[0].path.iterdir()).read_bytes()
+    (tmp_path / "DICOMDIR").write_bytes(contents)  # a disc's table of contents has a preamble too
+    assert find_volumes([tmp_path]) == sources
     volume = read_volume(sources[0].path)
     assert volume.spacing == pytest.approx((4.0, 0.7, 0.6))
     expected = np.round(planes * 10)
@@ -168,6 +172,33 @@ def test_deep_and_coloured_pictures_are_read(tmp_path: Path) -> None:
     grey = (np.arange(48 * 40).reshape(48, 40) % 251).astype(np.uint8)
     Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "rgb.png")
     assert np.array_equal(read_volume(tmp_path / "rgb.png").pixels[0], grey)
+
+
+def test_pictures_are_read_as_viewers_show_them(tmp_path: Path) -> None:
+    deep = (np.arange(48 * 40).reshape(48, 40) * 30).astype(">u2")
+    ifd = [
+        (256, 40),
+        (257, 48),
+        (258, 16),
+        (259, 1),
+        (262, 1),
+        (273, 146),
+        (277, 1),
+        (278, 48),
+        (279, 2 * deep.size),
+    ]
+    tags = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in ifd)
+    head = b"MM" + struct.pack(">HIH", 42, 8, len(ifd)) + tags + struct.pack(">I", 0)
+    (tmp_path / "big.tif").write_bytes(head.ljust(146, b"\0") + deep.tobytes())
+    assert np.array_equal(read_volume(tmp_path / "big.tif").pixels[0], deep)
+    grey = Image.fromarray((np.arange(48 * 40).reshape(48, 40) % 251).astype(np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    grey.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
+    assert np.array_equal(read_volume(tmp_path / "lying.png").pixels[0], np.asarray(grey))
+    grey.save(tmp_path / "two.tif", save_all=True, append_images=[grey])
+    with pytest.raises(FilmError, match="holds 2 pictures"):
+        read_volume(tmp_path / "two.tif")
 
 
 def test_scans_are_found_once_and_named_apart(tmp_path: Path) -> None:

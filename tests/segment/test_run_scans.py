@@ -233,6 +233,9 @@ def test_reference_masks_are_compared_by_name(tmp_path: Path, reader: KnownSlice
     Image.fromarray(np.full((HEIGHT, WIDTH), 77, np.uint8)).save(truth / "c.png")
     with pytest.raises(ValueError, match="holds values"):
         read_reference(truth / "c.png")
+    kept = {result.scan: result for result in segment(folder, reader, reference=truth).results()}["c.png"]
+    assert (kept.status, kept.flags[-1], kept.agreement) == ("segmented", "no-agreement", {})
+    assert "holds values" in kept.reason
     picture(tmp_path / "other", "d.png", 4, reader)
     apart = Reference(truth, find_volumes([folder, tmp_path / "other"]))
     assert [bool(apart.fingerprint(source)) for source in find_volumes([folder])] == [True, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def read_npz(path: Path, subject: str, rate: float | None) -> Walk:
             raise GaitError(
                 f"{path}: {key} has shape {points.shape}; (T, {len(data['names'])}, 3) fits the names"
             )
-        return walk_in_space(points, [str(n) for n in data["names"]], rate, path.stem, subject)
+        walk = walk_in_space(points, [str(n) for n in data["names"]], rate, path.stem, subject)
+        return replace(walk, flags=(*walk.flags, *flags))
     if points.ndim != 3 or points.shape[1] != len(JOINTS) or points.shape[2] not in (2, 3):
         raise GaitError(
             f"{path}: {key} has shape {points.shape}; (T, 17, 2 or 3) is needed, or names beside it"

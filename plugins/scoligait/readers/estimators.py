@@ -16,6 +16,10 @@ from ..pose import RATE, Walk
 
 Array = NDArray[np.float64]
 
+STRAY, STRAY_A_FRAME = 0.5, 0.1
+"""Body heights that a person may be from where it was last seen, and how many more for each frame since; our
+choice.
+"""
 OPENPOSE_25 = (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)
 OPENPOSE_18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 MEDIAPIPE_33 = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
@@ -38,7 +42,7 @@ def read_json(path: Path, subject: str, rate: float | None) -> Walk:
     if isinstance(content, dict) and "joints" in content:
         points = _numbers(path, content["joints"])
     elif (found := _results(content)) is not None:
-        points = _by_image(path, found)
+        points = _by_image(path, found, flags)
     else:
         points = _mediapipe(path, content, flags)
     return _walk(path, points, rate, subject, path.stem, flags)
@@ -72,7 +76,8 @@ def read_openpose_folder(folder: Path, subject: str, rate: float | None) -> Walk
         frames.append(kept)
     if not frames:
         raise GaitError(f"{folder}: holds no *_keypoints.json")
-    return _walk(folder, _followed(frames), rate, subject, folder.name, [])
+    flags: list[str] = []
+    return _walk(folder, _followed(frames, flags), rate, subject, folder.name, flags)
 
 
 def _load(path: Path) -> Any:
@@ -89,7 +94,7 @@ def _results(content: Any) -> list[dict[str, Any]] | None:
     return None
 
 
-def _by_image(path: Path, results: Sequence[dict[str, Any]]) -> Array:
+def _by_image(path: Path, results: Sequence[dict[str, Any]], flags: list[str]) -> Array:
     images: dict[Any, list[Array]] = {}
     for number, entry in enumerate(results, start=1):
         try:
@@ -113,8 +118,8 @@ def _by_image(path: Path, results: Sequence[dict[str, Any]]) -> Array:
         if last - first < 20 * len(images):  # type: ignore[operator]
             by_number = {n: images[image] for image, n in numbers.items()}
             # An image without a person is a frame all the same.
-            return _followed([by_number.get(n, []) for n in range(first, last + 1)])  # type: ignore[arg-type, operator]
-    return _followed([images[image] for image in sorted(images, key=str)])
+            return _followed([by_number.get(n, []) for n in range(first, last + 1)], flags)  # type: ignore[arg-type, operator]
+    return _followed([images[image] for image in sorted(images, key=str)], flags)
 
 
 def _number(image: Any) -> int | None:
@@ -174,21 +179,32 @@ def _numbers(path: Path, value: Any) -> Array:
     return found
 
 
-def _followed(frames: list[list[Array]]) -> Array:
-    """One person through frames of several: the tallest of the first frame, then whoever is nearest."""
+def _followed(frames: list[list[Array]], flags: list[str]) -> Array:
+    """One person through frames of several: the tallest of the first frame, then whoever is nearest. Where
+    somebody else was ever seen, nobody within `STRAY` of the last place is a frame without the person.
+    """
     found = np.full((len(frames), len(JOINTS), 3), np.nan)
+    frames = [[p for p in people if (p[:, 2] > 0).sum() >= 4] for people in frames]
+    crowded = sum(len(people) > 1 for people in frames)
     last: Array | None = None
+    height, missed = 0.0, 0
     for t, people in enumerate(frames):
-        people = [p for p in people if (p[:, 2] > 0).sum() >= 4]
+        missed += 1
         if not people:
             continue
         middles = [np.median(p[p[:, 2] > 0, :2], axis=0) for p in people]
+        heights = [float(np.ptp(p[p[:, 2] > 0, 1])) for p in people]
         if last is None:
-            chosen = int(np.argmax([np.ptp(p[p[:, 2] > 0, 1]) for p in people]))
+            chosen = int(np.argmax(heights))
         else:
-            chosen = int(np.argmin([np.linalg.norm(m - last) for m in middles]))
-        last = middles[chosen]
+            away = [float(np.linalg.norm(m - last)) for m in middles]
+            chosen = int(np.argmin(away))
+            if crowded and away[chosen] > (STRAY + STRAY_A_FRAME * missed) * height:
+                continue
+        last, height, missed = middles[chosen], heights[chosen], 0
         found[t] = people[chosen]
+    if crowded:
+        flags.append(f"several people in {crowded} of {len(frames)} frames: is the right one drawn?")
     return found
 
 

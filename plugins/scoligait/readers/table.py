@@ -16,11 +16,13 @@ from ..pose import RATE, Walk
 Array = NDArray[np.float64]
 
 SCORES = ("confidence", "score", "likelihood", "visibility", "c", "v", "conf")
-TEXT_COLUMNS = ("subject", "person", "sequence", "clip")
+PARTS = ("person", "sequence", "clip")
+"""Columns that tell one walk from another; `person` also one walker of the file from another."""
 
 
 def read_csv(path: Path, subject: str, rate: float | None) -> list[Walk]:
-    """Walks of a CSV file, one for each value of a column `subject` (or person), in the order of the file.
+    """Walks of a CSV file, one for each value of the columns `subject`, `person`, `sequence` and `clip`, in
+    the order of the file. Numbers of persons are the file's own: they stand behind its subject.
 
     Columns `left_hip_x`, `left_hip_y` and, optionally, `left_hip_confidence` (score, likelihood,
     visibility) for
@@ -45,14 +47,20 @@ def read_csv(path: Path, subject: str, rate: float | None) -> list[Walk]:
             "Use COCO names, or "
             "34 or 51 numbers a line without a header"
         )
-    key = next((places[k] for k in TEXT_COLUMNS if k in places), None)
-    groups: dict[str, list[tuple[int, list[str]]]] = {}
+    parts = [places[k] for k in PARTS if k in places]
+    person = places.get("person")
+    people = {row[person].strip() for row in rows[1:] if person is not None and len(row) == len(header)}
+    groups: dict[tuple[str, ...], list[tuple[int, list[str]]]] = {}
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise GaitError(f"{path}, line {line}: {len(row)} fields; the header has {len(header)}")
-        groups.setdefault(row[key].strip() if key is not None else subject, []).append((line, row))
+        who = row[places["subject"]].strip() if "subject" in places else ""
+        who = who or subject
+        if person is not None and len(people) > 1:
+            who += f" person {row[person].strip()}"
+        groups.setdefault((who, *(row[at].strip() for at in parts)), []).append((line, row))
     walks = []
-    for name, lines in groups.items():
+    for (name, *others), lines in groups.items():
         points = np.full((len(lines), 17, 2), np.nan)
         sure = np.zeros((len(lines), 17))
         for joint in joints:
@@ -66,7 +74,7 @@ def read_csv(path: Path, subject: str, rate: float | None) -> list[Walk]:
         stated = np.empty(0) if at is None else _column(path, lines, at, header)
         stated = stated[np.isfinite(stated)]
         own = float(stated[0]) if len(stated) else None
-        label = path.stem if len(groups) == 1 else f"{path.stem} {name}"
+        label = path.stem if len(groups) == 1 else " ".join((path.stem, name, *others))
         walks.append(_finished(points, sure, own or rate, label, name))
     return walks
 

@@ -401,5 +401,6 @@ def test_names_tell_the_subject(tmp_path: Path) -> None:
     (tmp_path / "monday" / "one.csv").write_text("x")
     both = find_recordings([tmp_path / "ann", tmp_path / "monday"])
     assert [recording.name for recording in both] == ["ann/one.csv", "monday/one.csv"]
+    assert [recording.subject for recording in both] == ["ann/one", "monday/one"]
     with pytest.raises(GaitError, match="no such file"):
         find_recordings([tmp_path / "none"])

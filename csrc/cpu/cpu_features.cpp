@@ -8,6 +8,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__unix__)
+#include <unistd.h>
+#endif
 
 namespace spinecore {
 namespace {
@@ -58,8 +61,16 @@ bool machine_runs(Isa isa) {
   return (b & needed) == needed;
 }
 
+// Intel's have the instruction at a quarter of the rate of multiply-adds (86 against 172 GF/s on Emerald Rapids), AMD's
+// at the same rate.
+bool pairs_are_fast() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(0, &a, &b, &c, &d) != 0 && b != signature_INTEL_ebx;
+}
+
 bool machine_has_bf16_products() {
   unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!pairs_are_fast()) return false;
   return machine_runs(Isa::avx512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)) != 0;
 }
 #else
@@ -126,6 +137,14 @@ Isa best_isa() {
 }
 
 Isa selected_isa() { return selection().isa.load(); }
+
+int64_t second_level_bytes() {
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return bytes;
+#endif
+  return int64_t{1} << 20;
+}
 
 bool has_bf16_products() {
   static const bool has = machine_has_bf16_products();

@@ -122,15 +122,19 @@ struct Span {
   Span grown(int64_t by, int64_t most) const { return {larger(begin - by, 0), smaller(end + by, most)}; }
 };
 
-// Rows of tiles that advance together: a narrow image needs several to fill the registers of the products.
-SPINECORE_INLINE int64_t rows_of_front(int64_t across) { return (front_tiles + across - 1) / across; }
+// Rows of tiles that advance together: a narrow image needs several to fill the registers of the products, and where
+// there are many weights, a block of tiles.
+SPINECORE_INLINE int64_t rows_of_front(int64_t across, int64_t channels) {
+  const int64_t wanted = channels <= 64 ? front_tiles : larger(front_tiles, Block::tiles_for(channels));
+  return (wanted + across - 1) / across;
+}
 
 // Some rows of tiles of sample n.
 template <class T>
 void band(const RecurrentForward& a, int64_t n, Span down) {
   const TileGrid grid(a.height, a.width);
   // Two pixels more than needed: rows a power of two apart would all fall into the same cache sets.
-  const int64_t columns = a.width + 2, row = columns * a.channels, front_rows = rows_of_front(grid.across);
+  const int64_t columns = a.width + 2, row = columns * a.channels, front_rows = rows_of_front(grid.across, a.channels);
   // A front reads what the step before has left of its own rows, of one row before and of the front after.
   const int64_t u_rows = 4 * (2 * front_rows + 1);
   const int64_t d_rows = a.w_in.data == a.w_rec.data ? 4 : 4 * front_rows * (a.steps + 1);

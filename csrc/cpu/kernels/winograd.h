@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "spinecore/cpu_features.h"
 #include "spinecore/gemm.h"
 #include "spinecore/rows.h"
 #include "spinecore/winograd.h"
@@ -102,7 +103,12 @@ struct Block {
   }
   static int64_t floats(int64_t in, int64_t out) { return floats(in, out, in); }
   // Enough tiles to fill the registers of the products and to share each weight read, in half of a 1 MiB second level.
-  static int64_t tiles_for(int64_t channels) { return channels <= 32 ? 48 : channels <= 128 ? 24 : 18; }
+  // Processors with more of it have a slower third level: many weights are then read less often.
+  static int64_t tiles_for(int64_t channels) {
+    static const bool large = second_level_bytes() >= (int64_t{2} << 20);
+    if (channels <= 32 || (channels > 64 && large)) return 48;
+    return channels <= 128 ? 24 : 18;
+  }
 };
 
 // Convolves `count` tiles from the `first` of the grid. `epilogue(tile, c, access, results)` gets the 4x4 results of

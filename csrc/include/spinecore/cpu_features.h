@@ -1,6 +1,7 @@
 // Which instruction sets were compiled, which this machine runs, and which one is used.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,12 @@ Isa best_isa();
 // best_isa() unless capped by the environment variable SPINECORE_CPU_ISA or by select_isa.
 Isa selected_isa();
 
-// Whether AVX-512 is selected and the processor multiplies pairs of bfloat16 as well (vdpbf16ps), which kernels then
-// use for bfloat16 tensors.
+// Whether AVX-512 is selected and the processor multiplies pairs of bfloat16 as well (vdpbf16ps), faster than floats;
+// kernels then do so for bfloat16 tensors.
 bool has_bf16_products();
+
+// Bytes of the second cache level of a core; 1 MiB where the system does not say.
+int64_t second_level_bytes();
 
 // "baseline", "avx2" or "avx512": uses that one, or says why it cannot.
 Status select_isa(const std::string& name);

@@ -646,7 +646,9 @@ def cuda_latent_pool_backward(
 ) -> None:
     """Writes dx, d_scores and d_queries."""
 
-def cuda_dictionary_pool_workspaces(batch: int, tokens: int, width: int, entries: int) -> tuple[int, int]:
+def cuda_dictionary_pool_workspaces(
+    batch: int, tokens: int, width: int, entries: int, heads: int
+) -> tuple[int, int]:
     """Float32 elements of workspace, forward and backward, for every dtype."""
 
 def cuda_dictionary_pool_forward(

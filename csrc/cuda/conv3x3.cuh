@@ -142,27 +142,4 @@ __global__ void __launch_bounds__(product_threads, half_blocks)
   }
 }
 
-// dw = dy^T patches, split over the pixels.
-template <class T, bool tensor>
-__global__ void __launch_bounds__(product_threads, half_blocks)
-    differentiate_weights(Factor dy, Patches patches, Conv3x3Plan plan, float* dw, bool vectors, bool eights,
-                          float* workspace) {
-  const ProductPlan& product = plan.weights;
-  const int tile = static_cast<int>(blockIdx.x) / product.splits, split = static_cast<int>(blockIdx.x) % product.splits;
-  const int2 place = place_of(product, tile);
-  const int row = place.x * product_tile, column = place.y * product_tile, depth = split * product.split_depth;
-  float sums[8][4] = {};
-  multiply_alike<T, true, true, tensor>(dy, patches, row, column, depth, min(depth + product.split_depth, product.k),
-                                        eights, sums);
-  if (!add_splits(product, workspace, 1, 0, tile, split, sums)) return;
-  if (column + own_column() >= product.n) return;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const int channel = row + own_row() + i;
-    if (channel < plan.out) {
-      write_row(dw, product.n, vectors, channel, column + own_column(), sums[i]);
-    }
-  }
-}
-
 }  // namespace spinecore::cuda

@@ -1,19 +1,74 @@
-// Attention of tokens to a dictionary: scores by the shared product, a softmax of every token and head in place, and
-// their gradients. The mean over the tokens and the small projections are the caller's.
+// Attention of tokens to a dictionary: scores by the shared product, a softmax of every token and head where its tile
+// of scores is, and their gradients. The mean over the tokens and the small projections are the caller's.
 #include "spinecore/cuda/dictionary_pool.h"
 
 #include <string>
 
-#include "block_sums.cuh"
+#include "half_tokens.cuh"
 #include "launches.h"
 #include "matrices.h"
-#include "vectors.cuh"
 
 namespace spinecore::cuda {
 
 inline constexpr int softmax_threads = 256;
 
-// A warp for each token and head: weights in the place of scores.
+// P of a tile of scores that begins at this token and entry, by a power of two of lanes for each token and head.
+__device__ __forceinline__ void write_weights(const DictionaryPoolPlan& plan, const float (*scores)[product_pitch],
+                                              int token, int entry, float* weights) {
+  const int count = plan.heads * plan.rows, rows = plan.rows, heads = plan.tile_heads, lanes = plan.softmax_lanes;
+  const int lane = static_cast<int>(threadIdx.x) % lanes;
+  // As many groups as fill whole warps: 64 tokens.
+  for (int group = static_cast<int>(threadIdx.x) / lanes; group < product_tile * heads;
+       group += product_threads / lanes) {
+    const int row = group / heads, column = group % heads * rows;
+    float own[2] = {-INFINITY, -INFINITY};  // a head has at most 64 rows
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (lane + 32 * i < rows) own[i] = scores[row][column + lane + 32 * i];
+    }
+    float top = fmaxf(own[0], own[1]);
+    for (int bit = 1; bit < lanes; bit <<= 1) top = fmaxf(top, __shfl_xor_sync(all_lanes, top, bit));
+#pragma unroll
+    for (int i = 0; i < 2; ++i) own[i] = lane + 32 * i < rows ? expf(own[i] - top) : 0.0f;
+    const float total = sum_lanes(own[0] + own[1], 1, lanes);
+    if (token + row >= plan.batch * plan.tokens || entry + column >= count) continue;
+    float* to = weights + static_cast<int64_t>(token + row) * count + entry + column;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (lane + 32 * i < rows) to[lane + 32 * i] = own[i] / total;
+    }
+  }
+}
+
+// Scores of one tile of tokens and entries, and their softmax; the scores alone where heads are wider than a tile.
+template <class T, bool tensor>
+__global__ void __launch_bounds__(product_threads, half_blocks)
+    weigh_tokens(Tokens tokens, Factor entries, DictionaryPoolPlan plan, float* weights, bool eights,
+                 float* workspace) {
+  const ProductPlan& product = plan.scores;
+  const int tile = static_cast<int>(blockIdx.x) / product.splits, split = static_cast<int>(blockIdx.x) % product.splits;
+  const int2 place = place_of(product, tile);
+  const int depth = split * product.split_depth, row = place.x * product_tile;
+  const int column = place.y * (plan.tile_heads > 0 ? plan.tile_heads * plan.rows : product_tile);
+  __shared__ AlikeBuffers<T> buffers;
+  float sums[8][4] = {};
+  multiply_alike<T, false, false, tensor>(tokens, entries, row, column, depth,
+                                          min(depth + product.split_depth, product.k), eights, buffers, sums);
+  if (!add_splits(product, workspace, 1, 0, tile, split, sums)) return;
+  if (plan.tile_heads == 0) {
+    const bool vectors = entries.rows % 4 == 0 && reinterpret_cast<uintptr_t>(weights) % 16 == 0;
+    write_tile(weights, tokens.rows, entries.rows, vectors, row, column, sums);
+    return;
+  }
+  auto* scores = reinterpret_cast<float (*)[product_pitch]>(&buffers);
+  __syncthreads();  // nobody reads the product's buffers any more
+#pragma unroll
+  for (int i = 0; i < 8; ++i) write_four(&scores[own_row() + i][own_column()], sums[i]);
+  __syncthreads();
+  write_weights(plan, scores, row, column, weights);
+}
+
+// Of wide heads, a warp for each token and head: weights in the place of scores.
 __global__ void __launch_bounds__(softmax_threads) softmax_of_heads(float* scores, int64_t groups, int rows) {
   const int64_t group = (int64_t{blockIdx.x} * softmax_threads + threadIdx.x) / 32;
   if (group >= groups) return;  // the same for a whole warp
@@ -88,7 +143,11 @@ DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int he
   p.rows = rows;
   p.element = element;
   p.tf32 = tf32;
-  p.scores = product_plan(batch * tokens, p.entries(), width, false);
+  p.tile_heads = std::min(heads, product_tile / rows);
+  while (p.softmax_lanes < std::min(rows, 32)) p.softmax_lanes *= 2;
+  // A tile of scores ends with a head.
+  const int columns = p.tile_heads > 0 ? static_cast<int>(divide_up(heads, p.tile_heads)) * product_tile : p.entries();
+  p.scores = product_plan(batch * tokens, columns, width, false);
   p.to_tokens = product_plan(batch * tokens, width, p.entries(), false);
   p.to_entries = product_plan(p.entries(), width, batch * tokens, false);
   p.forward_workspace = p.scores.workspace;
@@ -97,12 +156,24 @@ DictionaryPoolPlan dictionary_pool_plan(int batch, int tokens, int width, int he
 }
 
 Status dictionary_pool_forward(const DictionaryPoolPlan& plan, const DictionaryPoolForwardPointers& p, void* stream) {
-  const char* what = "the scores";
-  const Side tokens{factor_of(plan, p.x, plan.batch * plan.tokens, plan.width, p.share), false};
-  const Side entries{factor_of(plan, p.entries, plan.entries(), plan.width), false};
-  cudaError_t error =
-      multiply_either(tokens, entries, plan.scores, plan.tf32, p.weights, Element::float32, p.workspace, stream);
+  const char* what = "the reset of its tickets";
+  const Tokens tokens{factor_of(plan, p.x, plan.batch * plan.tokens, plan.width, p.share)};
+  const Factor entries = factor_of(plan, p.entries, plan.entries(), plan.width);
+  cudaError_t error = cudaSuccess;
+  if (plan.scores.tickets > 0) {
+    const auto tickets = sizeof(unsigned) * static_cast<size_t>(plan.scores.tickets);
+    error = cudaMemsetAsync(p.workspace, 0, tickets, static_cast<cudaStream_t>(stream));
+  }
   if (error == cudaSuccess) {
+    what = "the weights";
+    const bool eights = in_eights(p.x, plan.width) && in_eights(p.entries, plan.width);
+    const auto config = launch_configuration(int64_t{plan.scores.tiles} * plan.scores.splits, product_threads, stream);
+    error = for_factors(plan.element, plan.tf32, [&](auto element, auto tensor) {
+      return cudaLaunchKernelEx(&config, &weigh_tokens<decltype(element), decltype(tensor)::value>, tokens, entries,
+                                plan, p.weights, eights, p.workspace);
+    });
+  }
+  if (error == cudaSuccess && plan.tile_heads == 0) {
     what = "the softmax";
     const auto config = warp_for_each_head(plan, stream);
     error = cudaLaunchKernelEx(&config, &softmax_of_heads, p.weights, int64_t{plan.batch} * plan.tokens * plan.heads,

@@ -205,20 +205,28 @@ __device__ __forceinline__ void multiply_halves(const Left& left, const Right& r
   }
 }
 
+// What the product of two factors of T is staged in.
+template <class T>
+using AlikeBuffers = std::conditional_t<sizeof(T) == 2 && has_half_products<T>, HalfBuffers, ProductBuffers>;
+
 // The product of two factors of T: halves as they are where the GPU multiplies them, else as floats, in tf32 with
 // `tensor`. The sums are those of the thread's own 8 x 4 elements.
 template <class T, bool left_along, bool right_along, bool tensor = false, class Left, class Right>
 __device__ __forceinline__ void multiply_alike(const Left& left, const Right& right, int row, int column, int depth,
-                                               int end, bool eights, float (&sums)[8][4]) {
+                                               int end, bool eights, AlikeBuffers<T>& buffers, float (&sums)[8][4]) {
   if constexpr (sizeof(T) == 2 && has_half_products<T>) {
-    __shared__ HalfBuffers buffers;
     multiply_halves<T, left_along, right_along>(left, right, row, column, depth, end, eights, buffers, sums);
     arrange(buffers, sums);
   } else {
-    __shared__ ProductBuffers buffers;
     multiply_tile<T, left_along, T, right_along, tensor>(left, right, row, column, depth, end, buffers, sums);
     if constexpr (tensor && has_tf32) arrange(buffers, sums);
   }
+}
+template <class T, bool left_along, bool right_along, bool tensor = false, class Left, class Right>
+__device__ __forceinline__ void multiply_alike(const Left& left, const Right& right, int row, int column, int depth,
+                                               int end, bool eights, float (&sums)[8][4]) {
+  __shared__ AlikeBuffers<T> buffers;
+  multiply_alike<T, left_along, right_along, tensor>(left, right, row, column, depth, end, eights, buffers, sums);
 }
 
 }  // namespace spinecore::cuda

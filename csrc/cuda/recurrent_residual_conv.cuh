@@ -4,9 +4,9 @@
 // end, blocks overlap (halo recomputation), and nothing but x and y goes through global memory.
 #pragma once
 
-#include "async_copy.cuh"
 #include "factor.cuh"
 #include "spinecore/cuda/recurrent_residual_conv.h"
+#include "staged_pixels.cuh"
 #include "tensor_core.cuh"
 
 namespace spinecore::cuda {
@@ -18,18 +18,9 @@ inline constexpr int grid_pixels = grid_side * grid_side;
 template <int channels>
 inline constexpr int recurrence_blocks = channels > 32 ? 1 : 2;
 
-// Pixels of the region and its ring in units of 16 bytes, exchanged within a pixel so that eight pixels side by side
-// meet all banks, whatever unit is read of them.
+// Pixels of the region and its ring.
 template <class T, int channels>
-struct Grid {
-  static constexpr int units = channels * static_cast<int>(sizeof(T)) / 16, width = width_of<T>;
-  static_assert(units == 2 || units == 4 || units == 8, "the exchange is made for 32, 64 and 128 bytes a pixel");
-  alignas(16) uint4 data[grid_pixels * units];
-
-  __device__ __forceinline__ uint4* at(int pixel, int unit) {
-    return data + pixel * units + (unit ^ (pixel * units / 8 & (units - 1)));
-  }
-};
+using Grid = StagedPixels<T, channels, grid_pixels>;
 
 // The thread's sums: those of a warp's tensor-core products. sums[i][j][e] is of row 2 warp + i of the region, its
 // column lane / 4 + e / 2 * 8, and channel 8 j + lane % 4 * 2 + e % 2.
@@ -141,25 +132,7 @@ __device__ __forceinline__ void load_grid(const RecurrencePlan& plan, const Regi
   for (int i = static_cast<int>(threadIdx.x); i < grid_pixels * units; i += recurrence_threads) {
     const int place = i / units, channel = i % units * width;
     const int64_t pixel = region.pixel(place / grid_side - 1, place % grid_side - 1);
-    const T* from = pixel < 0 || channel >= plan.channels ? nullptr : x + pixel * plan.channels + channel;
-    uint4* to = grid.at(place, i % units);
-    if (has_async_copy && direct) {
-      copy_async(to, from);
-      continue;
-    }
-    uint4 unit = make_uint4(0, 0, 0, 0);
-    if (direct) {
-      if (from != nullptr) unit = *reinterpret_cast<const uint4*>(from);
-    } else if (from != nullptr) {
-      T elements[width];
-#pragma unroll
-      for (int e = 0; e < width; ++e) {
-        from_float(0.0f, elements[e]);
-        if (channel + e < plan.channels) elements[e] = from[e];
-      }
-      memcpy(&unit, elements, sizeof unit);
-    }
-    *to = unit;
+    stage_unit(grid.at(place, i % units), x, pixel, channel, plan.channels, direct);
   }
   commit_copies();
   wait_copies<0>();

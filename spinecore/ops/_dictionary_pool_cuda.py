@@ -14,7 +14,7 @@ def weigh(x: Tensor, entries: Tensor, heads: int, share: Tensor) -> Tensor:
     """P (B, N, E). Halves meet entries of their dtype."""
     core, count = _native.core(), entries.shape[0]
     weights = floats(x, *x.shape[:2], count)
-    workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, count)[0])
+    workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, count, heads)[0])
     tf32 = _device.tf32_allowed()
     with _device.stream_of(x) as stream:
         core.cuda_dictionary_pool_forward(
@@ -29,7 +29,7 @@ def differentiate(
     """Gradients of x, of the scores (both of its dtype) and of the entries."""
     core = _native.core()
     results = (torch.empty_like(x), x.new_empty(weights.shape), torch.empty_like(entries))
-    workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, entries.shape[0])[1])
+    workspace = floats(x, core.cuda_dictionary_pool_workspaces(*x.shape, entries.shape[0], heads)[1])
     tf32 = _device.tf32_allowed()
     with _device.stream_of(x) as stream:
         core.cuda_dictionary_pool_backward(

@@ -51,6 +51,7 @@ def test_any_shape_matches_the_formulas_in_float64(case: oracle.Case) -> None:
         ((2, 16, 24, 20), 24),
         ((1, 72, 5, 7), 130),
         ((1, 8, 11, 12), 72),
+        ((1, 40, 18, 33), 72),
         ((1, 1, 1, 1), 1),
         ((1, 5, 1, 40), 3),
     ],

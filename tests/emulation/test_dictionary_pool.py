@@ -39,7 +39,16 @@ def test_any_shape_matches_the_formulas_in_float64(case: oracle.Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", oracle.DTYPES)
-@pytest.mark.parametrize(("shape", "rows", "heads"), [((1, 700, 16), 6, 2), ((2, 70, 18), 40, 4)])
+@pytest.mark.parametrize(
+    ("shape", "rows", "heads"),
+    [
+        ((1, 700, 16), 6, 2),
+        ((2, 70, 18), 40, 4),
+        ((1, 30, 80), 5, 2),
+        ((1, 30, 80), 70, 2),
+        ((1, 9, 40), 64, 2),
+    ],
+)
 def test_several_tiles_and_splits(
     shape: tuple[int, int, int], rows: int, heads: int, dtype: torch.dtype
 ) -> None:

@@ -21,7 +21,7 @@ _PRODUCTS = {"column_statistics.cuh", "product.cuh"}
 ELSEWHERE = {
     "latent_pool": _PRODUCTS,
     "dictionary_pool": _PRODUCTS,
-    "conv3x3": {"product.cuh:keep_tile"},
+    "conv3x3": {"product.cuh:keep_tile", "block_sums.cuh"},
     "covariance_decorrelation": {"product.cuh:arrange"},
     "cross_decorrelation": {*_PRODUCTS, "penalty_sums.cuh"},
 }

@@ -44,7 +44,7 @@ int main(int count, char** arguments) {
   bool ok = divisions();
   for (const auto element : {cuda::Element::float32, cuda::Element::bfloat16, cuda::Element::float16}) {
     if (quick && element == cuda::Element::float16) continue;
-    ok = run(1, 16, 15, 12, 20, element, true) && ok;   // tensor cores, splits
+    ok = run(1, 40, 17, 12, 20, element, true) && ok;   // tensor cores, splits
     ok = run(1, 16, 15, 16, 24, element, false) && ok;  // halves in eights, by asynchronous copies
     if (quick) continue;
     ok = run(1, 9, 9, 12, 20, element, false) && ok;

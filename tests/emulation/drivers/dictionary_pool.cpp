@@ -36,9 +36,11 @@ int main(int count, char** arguments) {
   bool ok = run(1, 200, 40, 2, 35, cuda::Element::float32, true);
   for (const auto element : {cuda::Element::float32, cuda::Element::bfloat16, cuda::Element::float16}) {
     if (quick && element == cuda::Element::float16) continue;
-    ok = run(1, 200, 40, 2, 35, element) && ok;  // splits
+    ok = run(1, 200, 40, 2, 35, element) && ok;  // splits backward
     if (quick) continue;
     ok = run(2, 75, 21, 3, 7, element) && ok;
+    ok = run(1, 30, 150, 2, 8, element) && ok;   // splits of the scores
+    ok = run(1, 30, 150, 1, 70, element) && ok;  // a head wider than a tile
     ok = run(2, 1, 1, 1, 1, element) && ok;
   }
   return ok ? 0 : 1;

@@ -24,8 +24,8 @@ THREADS: dict[str, tuple[int, dict[str, int]]] = {
     "covariance_decorrelation": (256, {}),
     "cross_decorrelation": (256, {}),
     "latent_pool": (128, {}),
-    "dictionary_pool": (256, {}),
-    "conv3x3": (128, {}),
+    "dictionary_pool": (256, {"weigh_tokens": 128}),
+    "conv3x3": (128, {"differentiate_weights": 256, "add_gradients": 256}),
     "recurrent_residual_conv": (256, {}),
 }
 OPERATORS = ("scse_gate", "covariance_decorrelation", "cross_decorrelation", "latent_pool", "conv3x3")
@@ -39,9 +39,9 @@ KERNELS += ("apply_gatesIfLi4E", "apply_gatesI13__nv_bfloat16Li8E")
 FLOAT = ("multiply_factorsIf", "featuresIf", "covariance_", "cross_", "rowsIf", "gradientIf")
 FLOAT += ("tokensIf", "scoresIf", "merge_norms")
 POOLS = (*FLOAT, "tokensI13__nv_bfloat16", "scoresI13__nv_bfloat16", "multiply_rowsI13__nv_bfloat16")
-CONVOLUTIONS = ("IfLb0E", "I13__nv_bfloat16")
-DICTIONARIES = ("multiply_factorsIf", "softmax_of_heads", "softmaxIf", "softmaxI13__nv_bfloat16")
-DICTIONARIES += ("multiply_rowsI13__nv_bfloat16",)
+CONVOLUTIONS = ("IfLb0E", "I13__nv_bfloat16", "add_gradients")
+DICTIONARIES = ("multiply_factorsIf", "weigh_tokensIf", "softmaxIf", "softmaxI13__nv_bfloat16")
+DICTIONARIES += ("multiply_rowsI13__nv_bfloat16", "weigh_tokensI13__nv_bfloat16")
 RECURRENCES = ("recurIfLi32E", "recurI13__nv_bfloat16Li32E", "recurI13__nv_bfloat16Li64E")
 
 

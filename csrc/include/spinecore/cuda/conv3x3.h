@@ -7,6 +7,7 @@
 // weights.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "spinecore/cuda/element.h"
@@ -16,12 +17,24 @@
 
 namespace spinecore::cuda {
 
+// A block of the weight gradient: channels after and before the convolution, tiles of pixels of a row.
+inline constexpr int gradient_out = 64, gradient_in = 32, gradient_across = 16;
+// Rows of a tile, as many as two buffers of shared memory hold.
+constexpr int gradient_rows(size_t element_size) { return element_size == 4 ? 2 : 4; }
+
+struct WeightGradientPlan {
+  int across = 0, down = 0, tiles = 0;  // of pixels: of an image, and of all samples
+  int blocks_in = 0, blocks = 0;        // of channels
+  int splits = 1, split_tiles = 0;      // blocks that share the tiles
+};
+
 struct Conv3x3Plan {
   int batch = 0, height = 0, width = 0, in = 0, out = 0;
   Element element = Element::float32;
   bool tf32 = false;  // float32 may be multiplied in tf32; halves are as they are
-  ProductPlan forward, weights;
-  int64_t workspace = 0;  // floats, of the weight gradient
+  ProductPlan forward;
+  WeightGradientPlan weights;
+  int64_t workspace = 0;  // floats, of the weight gradient, enough for every element type
 };
 
 Conv3x3Plan conv3x3_plan(int batch, int height, int width, int in, int out, Element element, bool tf32);

@@ -21,6 +21,8 @@ struct DictionaryPoolPlan {
   Element element = Element::float32;
   bool tf32 = false;                          // float32 may be multiplied in tf32; halves are as they are
   ProductPlan scores, to_tokens, to_entries;  // the tokens of all samples are rows of one product
+  int tile_heads = 0;                         // whole heads of a tile of scores; 0 where a head is wider than a tile
+  int softmax_lanes = 1;                      // of each of them
   int64_t forward_workspace = 0, backward_workspace = 0;
 
   int entries() const { return heads * rows; }

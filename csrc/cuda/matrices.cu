@@ -34,10 +34,8 @@ cudaError_t run(const Side& left, const Side& right, const ProductPlan& plan, vo
     return cudaLaunchKernelEx(&config, kernel, Tokens{left.factor}, Tokens{right.factor}, plan, to, vectors, eights,
                               workspace);
   };
-  auto* floats = static_cast<float*>(result);
-  if (left.along) return launch(&multiply_rows<T, true, true, tensor, float>, floats);
-  if (right.along) return launch(&multiply_rows<T, false, true, tensor, T>, static_cast<T*>(result));
-  return launch(&multiply_rows<T, false, false, tensor, float>, floats);
+  if (left.along) return launch(&multiply_rows<T, true, true, tensor, float>, static_cast<float*>(result));
+  return launch(&multiply_rows<T, false, true, tensor, T>, static_cast<T*>(result));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "spinecore/fused_conv.h"
 #include "spinecore/gemm.h"
+#include "spinecore/matrix.h"
 #include "spinecore/rows.h"
 
 namespace spinecore {
@@ -14,15 +15,13 @@ constexpr int64_t block_pixels = 48;  // whole tiles of rows for every width of 
 
 SPINECORE_INLINE int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
+// The panels of w^T for w (out, depth): padded with zeros to whole vectors.
 inline void pack_panels(const FusedConvPack& p) {
   for (int64_t column = 0; column < p.out; column += panel_width) {
-    const int64_t width = smaller(panel_width, round_up(p.out - column, lanes));
+    const int64_t real = smaller(panel_width, p.out - column), width = round_up(real, lanes);
     float* to = p.to + column * p.depth;
-    for (int64_t k = 0; k < p.depth; ++k) {
-      for (int64_t j = 0; j < width; ++j) {
-        to[k * width + j] = column + j < p.out ? p.w[(column + j) * p.depth + k] : 0.f;
-      }
-    }
+    if (real < width) fill_zero(to, p.depth * width);
+    transpose(p.w + column * p.depth, p.depth, real, p.depth, to, width);
   }
 }
 

@@ -66,15 +66,19 @@ struct Memory {
         all(product + product_scratch(a.in)) {}
 };
 
-inline void transpose_weights(const PointwiseBackward& a, float* to) {
-  for (int64_t i = 0; i < a.in; ++i) {
-    for (int64_t o = 0; o < a.out; ++o) to[i * a.out + o] = a.w[o * a.in + i];
+// The panels of w (out, in) as it lies: the products are sums over `out`.
+inline void pack_rows(const PointwiseBackward& a, float* to) {
+  for (int64_t column = 0; column < a.in; column += panel_width) {
+    const int64_t real = smaller(panel_width, a.in - column);
+    for (int64_t o = 0; o < a.out; ++o, to += round_up(real, lanes)) {
+      each_vector(real, [&](int64_t i, auto access) { store(to + i, access.get(a.w + o * a.in + column + i)); });
+    }
   }
 }
 
 inline int64_t gradients_workspace(int64_t pixels, int64_t in, int64_t out) {
   const Parts parts(pixels, in, out);
-  return parts.count * parts.weights + packed_floats(out, in) + in * out;
+  return parts.count * parts.weights + packed_floats(out, in);
 }
 
 // gradient(first, count, memory): dy of `count` pixels as floats; memory for them is given. also(part, count, dy,
@@ -83,11 +87,7 @@ template <class T, class Gradient, class Also>
 bool pointwise_gradients(const PointwiseBackward& a, const Gradient& gradient, const Also& also) {
   const Parts parts(a.pixels, a.in, a.out);
   float *sums = a.workspace, *packed = sums + parts.count * parts.weights;
-  if (a.dx != nullptr) {
-    float* turned = packed + packed_floats(a.out, a.in);
-    transpose_weights(a, turned);
-    pack_panels({turned, a.out, a.in, packed});
-  }
+  if (a.dx != nullptr) pack_rows(a, packed);
   const T* x = static_cast<const T*>(a.x);
   T* dx = static_cast<T*>(a.dx);
   const Memory places(a, parts);

@@ -30,27 +30,27 @@ struct Stages {
 
   // The epilogue of the convolution number `step`, which writes u_step (or x + u_step) to `u`, or y if it is the last.
   // Images are copied: stores might change what lies behind a reference, and it would be read again for every pixel.
-  template <class Access>
-  SPINECORE_INLINE void finish(int64_t step, const Image<float>& u, const Tile& tile, int64_t c, Access access,
-                               Vec (&results)[4][4], Vec* poison) const {
+  template <class Channels, class Access>
+  SPINECORE_INLINE void finish(Channels channels, int64_t step, const Image<float>& u, const Tile& tile, int64_t c,
+                               Access access, Vec (&results)[4][4], Vec* poison) const {
     const Vec scale = access.get(a.scale + step * a.next_step + c);
     const Vec shift = access.get(a.shift + step * a.next_step + c);
     const T* from = x.pixel(tile.n, tile.y, tile.x) + c;
     if (!shared && step < a.steps && step == 0) {
       float* before = d.pixel(tile.n, tile.y, tile.x) + c;
-      each_pixel(tile, access, [&](int i, int j) { access.put(before + d.offset(i, j), results[i][j]); });
+      each_pixel(tile, access, [&](int i, int j) { access.put(before + d.offset(i, j, channels), results[i][j]); });
     }
     if (!shared && step > 0) {
       const float* before = d.pixel(tile.n, tile.y, tile.x) + c;
-      each_pixel(tile, access, [&](int i, int j) { results[i][j] += access.get(before + d.offset(i, j)); });
+      each_pixel(tile, access, [&](int i, int j) { results[i][j] += access.get(before + d.offset(i, j, channels)); });
     }
     if (step < a.steps) {
       const auto write = [&, in = x, to = u](auto adds_x) {
         float* next = to.pixel(tile.n, tile.y, tile.x) + c;
         each_pixel(tile, access, [&](int i, int j) {
           Vec value = relu(scale * results[i][j] + shift);
-          if constexpr (adds_x) value += access.get(from + in.offset(i, j));
-          access.put(next + to.offset(i, j), value);
+          if constexpr (adds_x) value += access.get(from + in.offset(i, j, channels));
+          access.put(next + to.offset(i, j, channels), value);
         });
       };
       return shared ? write(std::true_type{}) : write(std::false_type{});
@@ -60,9 +60,9 @@ struct Stages {
       Vec total{};
       each_pixel(tile, access, [&](int i, int j) {
         Vec value = relu(scale * results[i][j] + shift);
-        if constexpr (adds_x) value += access.get(from + in.offset(i, j));
+        if constexpr (adds_x) value += access.get(from + in.offset(i, j, channels));
         total += not_finite(value);
-        stores.put(to + out.offset(i, j), value);
+        stores.put(to + out.offset(i, j, channels), value);
       });
       *poison += total;
     };
@@ -78,11 +78,13 @@ struct Stages {
   // Convolves `count` tiles from the `first`: x, or what the step before left in `before`.
   void run(int64_t step, const Image<float>& before, const Image<float>& u, const TileGrid& grid, int64_t first,
            int64_t count, const Block& block, Vec* poison) const {
-    const auto epilogue = [&](const Tile& tile, int64_t c, auto access, Vec(&results)[4][4]) {
-      finish(step, u, tile, c, access, results, poison);
-    };
-    if (step == 0) return convolve_tiles(a.w_in, x, grid, first, count, block, epilogue);
-    convolve_tiles(a.w_rec, Image<const float>(before), grid, first, count, block, epilogue);
+    with_constant_length(a.channels, [&](auto channels) {
+      const auto epilogue = [&](const Tile& tile, int64_t c, auto access, Vec(&results)[4][4]) {
+        finish(channels, step, u, tile, c, access, results, poison);
+      };
+      if (step == 0) return convolve_tiles(channels, channels, a.w_in, x, grid, first, count, block, epilogue);
+      convolve_tiles(channels, channels, a.w_rec, Image<const float>(before), grid, first, count, block, epilogue);
+    });
   }
 };
 
@@ -92,12 +94,11 @@ constexpr int64_t distant_bytes = 12 << 20;  // where x and y together are large
 template <class T>
 Stages<T> stages(const RecurrentForward& a, const Image<float>& d) {
   const bool distant = 2 * a.n * a.height * a.width * a.channels * static_cast<int64_t>(sizeof(T)) > distant_bytes;
-  const bool aligned = reinterpret_cast<uintptr_t>(a.y) % (lanes * sizeof(T)) == 0 && a.channels % lanes == 0;
   return {a,
           Image<const T>::whole(static_cast<const T*>(a.x), a.height, a.width, a.channels, distant),
           Image<T>::whole(static_cast<T*>(a.y), a.height, a.width, a.channels),
           d,
-          distant && aligned,
+          distant && vectors_aligned(static_cast<const T*>(a.y), a.channels) && tiles_fill_lines<T>(a.channels),
           a.w_in.data == a.w_rec.data};
 }
 

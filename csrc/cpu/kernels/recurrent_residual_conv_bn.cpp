@@ -157,7 +157,7 @@ bool run(const RecurrenceForward& a) {
   for (int64_t k = 0; k <= g.steps; ++k) {
     const auto z = Image<T>::whole(static_cast<T*>(a.z[k]), g.height, g.width, g.channels);
     const T* first = static_cast<const T*>(a.z[0]);
-    const bool streamed = can_stream(z.data, g.n * g.height * g.width, g.channels);
+    const bool streamed = tiles_fill_lines<T>(g.channels) && can_stream(z.data, g.n * g.height * g.width, g.channels);
     ReadAhead ahead{{}, g.channels * static_cast<int64_t>(sizeof(T)), g.height, g.width, chunks.tiles};
     const auto epilogue = [&](auto add_first) {
       return [&, z](int64_t chunk) {

@@ -155,7 +155,8 @@ struct Backward {
   // Gradients of odd steps wait in dx: it is written in the last pass, which reads that of step 0.
   T* gated(int64_t k) const { return static_cast<T*>(k % 2 == 0 ? a.du : a.dx); }
   bool streamed(const void* written) const {
-    return can_stream(static_cast<const T*>(written), g.n * g.height * g.width, g.channels);
+    return tiles_fill_lines<T>(g.channels) &&
+           can_stream(static_cast<const T*>(written), g.n * g.height * g.width, g.channels);
   }
   ReadAhead ahead_of(const T* image) const {
     ReadAhead ahead{{}, g.channels * static_cast<int64_t>(sizeof(T)), g.height, g.width, tiles.tiles};

@@ -78,8 +78,12 @@ struct Image {
     const int64_t row = y - (y * inverse >> 32) * rows;  // the remainder in a ring
     return data + (n * sample_rows + row) * row_step + x * step;
   }
-  // Of a pixel of a tile from the tile's first.
-  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return i * row_step + j * step; }
+  // Of a pixel of a tile from the tile's first; `known_step` is `step`, perhaps as a constant.
+  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j) const { return offset(i, j, step); }
+  template <class Step>
+  SPINECORE_INLINE int64_t offset(int64_t i, int64_t j, Step known_step) const {
+    return i * row_step + j * known_step;
+  }
 };
 
 struct Tile {
@@ -200,9 +204,24 @@ class InputReader<Image<const T>> {
       : image_(image), zeros_(reinterpret_cast<const T*>(zeros)) {}
 
   SPINECORE_INLINE void operator()(const Tile& tile, float* to, int64_t stride) {
+    (*this)(tile, to, stride, image_.channels);
+  }
+  // `channels` are those of the image; as a constant also the step from pixel to pixel.
+  template <class Channels>
+  SPINECORE_INLINE void operator()(const Tile& tile, float* to, int64_t stride, Channels channels) {
+    if constexpr (std::is_same_v<Channels, int64_t>) {
+      read(tile, to, stride, channels, image_.step);
+    } else {
+      read(tile, to, stride, channels, channels);
+    }
+  }
+
+ private:
+  template <class Channels, class Step>
+  SPINECORE_INLINE void read(const Tile& tile, float* to, int64_t stride, Channels channels, Step step) {
     if (image_.distant) prefetch_below(image_, tile);
     if (tile.n != sample_ || tile.y != y_) take_rows(tile);
-    const int64_t step = image_.step, before = (tile.x - 1) * step;
+    const int64_t before = (tile.x - 1) * step;
     const T* rows[6];
     const auto channel = [&rows, step](int64_t c, auto access) {
       return [&rows, step, c, access](int i, int j) { return access.get(rows[i] + j * step + c); };
@@ -210,13 +229,12 @@ class InputReader<Image<const T>> {
     if (has_whole_input(image_, tile)) {
 #pragma GCC unroll 6
       for (int i = 0; i < 6; ++i) rows[i] = rows_[i] + before;
-      return transform_input_tile<true>(channel, 0, 6, image_.channels, to, stride);
+      return transform_input_tile<true>(channel, 0, 6, channels, to, stride);
     }
     for (int i = 0; i < 6; ++i) rows[i] = rows_[i] == nullptr ? zeros_ : rows_[i] + before;
-    transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image_, tile), image_.channels, to, stride);
+    transform_input_tile<false>(channel, tile.x > 0 ? 0 : 1, end_of_input(image_, tile), channels, to, stride);
   }
 
- private:
   void take_rows(const Tile& tile) {
     sample_ = tile.n;
     y_ = tile.y;
@@ -238,8 +256,12 @@ class InputReader<Mapped<Map>> {
   InputReader(const Mapped<Map>& image, const float* /*zeros*/) : image_(image) {}
 
   SPINECORE_INLINE void operator()(const Tile& tile, float* to, int64_t stride) const {
+    (*this)(tile, to, stride, image_.channels);
+  }
+  template <class Channels>
+  SPINECORE_INLINE void operator()(const Tile& tile, float* to, int64_t stride, Channels channels) const {
     const auto& image = image_;
-    const int64_t channels = image.channels, next_row = image.width * channels;
+    const int64_t next_row = image.width * channels;
     const int64_t first = ((tile.n * image.height + tile.y - 1) * image.width + tile.x - 1) * channels;
     if (has_whole_input(image, tile)) {
       const auto channel = [&](int64_t c, auto access) {

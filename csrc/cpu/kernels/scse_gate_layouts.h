@@ -77,9 +77,14 @@ template <class T>
 struct ChannelsLast {
   // Channel sums of the chunk, and its spatial gates.
   static void reduce(const ScseGateForward& a, const T* x, int64_t pixels, float* sums, float* spatial) {
-    const int64_t channels = a.geometry.c;
+    fill_zero(sums, a.geometry.c);
+    with_constant_length(a.geometry.c, [&](auto channels) { reduce_rows(a, x, pixels, channels, sums, spatial); });
+  }
+
+  template <class Channels>
+  SPINECORE_INLINE static void reduce_rows(const ScseGateForward& a, const T* x, int64_t pixels, Channels channels,
+                                           float* sums, float* spatial) {
     const float* ws = a.parameters.ws;
-    fill_zero(sums, channels);
     each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
       [[maybe_unused]] const int count = pixels_of_block;
       Vec score[lanes] = {};
@@ -190,26 +195,27 @@ struct ChannelsLast {
   template <GateMode mode>
   static void reduce_gradients(const ScseGateBackward& a, const T* x, const T* dy, int64_t pixels, const float* channel,
                                const float* spatial, float* d_score, float* d_gate, float* dws, float* dbs) {
-    const int64_t channels = a.geometry.c;
-    fill_zero(d_gate, channels);
-    fill_zero(dws, channels);
+    fill_zero(d_gate, a.geometry.c);
+    fill_zero(dws, a.geometry.c);
     Vec bias{};
-    each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
-      [[maybe_unused]] const int count = pixels_of_block;
-      const T *rows = x + p * channels, *gradients = dy + p * channels;
-      const bool by_row = channels >= wide_row;
-      const Vec to_spatial =
-          by_row ? products_by_row<mode>(rows, gradients, channels, pixels_of_block, channel, spatial + p, d_gate)
-                 : products_by_column<mode>(rows, gradients, channels, pixels_of_block, channel, spatial + p, d_gate);
-      const Vec s = pixel_access.get(spatial + p);
-      const Vec score = to_spatial * (s * (1.f - s));
-      pixel_access.put(d_score + p, score);
-      bias += score;
-      if (by_row) {
-        weigh_by_row(rows, channels, pixels_of_block, d_score + p, dws);
-      } else {
-        weigh_by_column(rows, channels, pixels_of_block, d_score + p, dws);
-      }
+    with_constant_length(a.geometry.c, [&](auto channels) {
+      each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
+        [[maybe_unused]] const int count = pixels_of_block;
+        const T *rows = x + p * channels, *gradients = dy + p * channels;
+        const bool by_row = channels >= wide_row;
+        const Vec to_spatial =
+            by_row ? products_by_row<mode>(rows, gradients, channels, pixels_of_block, channel, spatial + p, d_gate)
+                   : products_by_column<mode>(rows, gradients, channels, pixels_of_block, channel, spatial + p, d_gate);
+        const Vec s = pixel_access.get(spatial + p);
+        const Vec score = to_spatial * (s * (1.f - s));
+        pixel_access.put(d_score + p, score);
+        bias += score;
+        if (by_row) {
+          weigh_by_row(rows, channels, pixels_of_block, d_score + p, dws);
+        } else {
+          weigh_by_column(rows, channels, pixels_of_block, d_score + p, dws);
+        }
+      });
     });
     *dbs = sum(bias);
   }

@@ -59,8 +59,15 @@ bool run(const Conv3x3Forward& a) {
     }
     const Block block(a.weights.in, a.weights.out, a.x_step, memory);
     Vec poison{};
-    convolve_tiles(a.weights, x, grid, begin, end - begin, block,
-                   Epilogue<T>{y, static_cast<const T*>(a.residual), a.bias, a.relu, &poison});
+    const Epilogue<T> epilogue{y, static_cast<const T*>(a.residual), a.bias, a.relu, &poison};
+    const bool dense_square = a.weights.in == a.weights.out && a.x_step == a.weights.in;
+    with_known_width<16>(dense_square ? a.weights.in : 0, [&](auto width) {
+      if constexpr (std::is_same_v<decltype(width), int64_t>) {
+        convolve_tiles(a.weights, x, grid, begin, end - begin, block, epilogue);
+      } else {
+        convolve_tiles(width, width, a.weights, x, grid, begin, end - begin, block, epilogue);
+      }
+    });
     raise_unless_zero(poison, a.not_finite);
   });
 }

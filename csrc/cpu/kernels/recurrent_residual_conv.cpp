@@ -78,7 +78,7 @@ struct Stages {
   // Convolves `count` tiles from the `first`: x, or what the step before left in `before`.
   void run(int64_t step, const Image<float>& before, const Image<float>& u, const TileGrid& grid, int64_t first,
            int64_t count, const Block& block, Vec* poison) const {
-    with_constant_length(a.channels, [&](auto channels) {
+    with_known_width<16, 32, 64>(a.channels, [&](auto channels) {
       const auto epilogue = [&](const Tile& tile, int64_t c, auto access, Vec(&results)[4][4]) {
         finish(channels, step, u, tile, c, access, results, poison);
       };

@@ -118,7 +118,9 @@ bool convolve_step(const RecurrenceForward& a, const WinogradWeights& w, const S
     const Block block(channels, channels, memory);
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       const int64_t first = chunk * chunks.size, count = smaller(chunks.size, chunks.tiles - first);
-      convolve_tiles(w, source, chunks.grid, first, count, block, epilogue_of(chunk), ahead);
+      with_known_width<16>(channels, [&](auto known) {
+        convolve_tiles(known, known, w, source, chunks.grid, first, count, block, epilogue_of(chunk), ahead);
+      });
     }
     end_stream();
   });

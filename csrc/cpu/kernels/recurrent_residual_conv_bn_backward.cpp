@@ -256,7 +256,10 @@ struct Backward {
                        const StoreGated<T> epilogue{
                            image(gated(k - 1)),           z(k - 1), before.scale,        before.shift,
                            a.mean + (k - 1) * g.channels, memory,   memory + g.channels, streamed(gated(k - 1))};
-                       convolve_tiles(a.w_rec, dz, tiles.grid, first, count, block, epilogue, ahead);
+                       with_known_width<16>(g.channels, [&](auto channels) {
+                         convolve_tiles(channels, channels, a.w_rec, dz, tiles.grid, first, count, block, epilogue,
+                                        ahead);
+                       });
                        add_weight_gradient(u, dz, tiles.grid, first, count, gradient_block, shape, keep,
                                            gradients + part * shape.floats());
                        flush_sums(memory, 2 * g.channels, totals_of_part);
@@ -279,7 +282,9 @@ struct Backward {
                                                streamed(a.dx)};
           const Block block(g.channels, g.channels, memory);
           const GradientBlock gradient_block(g.channels, g.channels, memory + Block::floats(g.channels, g.channels));
-          convolve_tiles(a.w_in, dz, tiles.grid, first, count, block, epilogue, ahead);
+          with_known_width<16>(g.channels, [&](auto channels) {
+            convolve_tiles(channels, channels, a.w_in, dz, tiles.grid, first, count, block, epilogue, ahead);
+          });
           add_weight_gradient(x, dz, tiles.grid, first, count, gradient_block, shape, KeepNothing{},
                               gradients + part * shape.floats());
           raise_unless_zero(poison, a.not_finite);

@@ -129,6 +129,17 @@ struct Block {
   }
 };
 
+// Calls body(channels) with these widths as constants. Not with the baseline set, which takes its time to compile and
+// is not chosen for convolutions.
+template <int64_t... widths, class Body>
+SPINECORE_INLINE void with_known_width(int64_t channels, const Body& body) {
+  bool done = false;
+  if constexpr (lanes >= 8) {
+    ((channels == widths && (body(std::integral_constant<int64_t, widths>{}), done = true)), ...);
+  }
+  if (!done) body(channels);
+}
+
 // Convolves `count` tiles from the `first` of the grid. `epilogue(tile, c, access, results)` gets the 4x4 results of
 // the channels from c on, a vector each, and writes those that lie within the image.
 // `in` and `out` are those of the weights. As constants they save the arithmetic for 36 places a tile, twice: 12 % of

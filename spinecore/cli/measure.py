@@ -44,7 +44,7 @@ def measure(
     from spinecore.io.find import SUFFIXES, find_films
 
     _check_sources(paths, out, model, weights, landmarks, masks)
-    sources = find_films(paths, exclude=out)
+    sources = find_films(paths, exclude=out, notice=_notice)
     if not sources:
         looked = ", ".join(str(path) for path in paths)
         raise UsageError(
@@ -94,17 +94,25 @@ def _check_sources(
         raise UsageError(f"{inside} lies inside -o {out}; give another folder for the results")
 
 
-def open_reader(command: dict[str, Any]) -> Reader:
-    """The reader that the options of ``measure`` ask for."""
+def _notice(text: str) -> None:
+    from rich.console import Console
+
+    from spinecore.cli.terminal import shown
+
+    Console(stderr=True).print(shown(text), highlight=False, soft_wrap=True, style="dim")
+
+
+def open_reader(command: dict[str, Any], sources: list[FilmSource]) -> Reader:
+    """The reader that the options of ``measure`` ask for, for these films."""
     from spinecore.cli.environment import core_state
     from spinecore.io.errors import UsageError
     from spinecore.measure.model_reader import DEFAULT_MODEL, load_model_reader
     from spinecore.measure.readers import LandmarkReader, MaskReader
 
     if command["landmarks"] is not None:
-        return LandmarkReader(Path(command["landmarks"]))
+        return LandmarkReader(Path(command["landmarks"]), sources)
     if command["masks"] is not None:
-        return MaskReader(Path(command["masks"]))
+        return MaskReader(Path(command["masks"]), sources)
     if problem := core_state().get("isa_error"):  # it would fail every film
         raise UsageError(f"{problem}, or unset it")
     return load_model_reader(command["model"] or DEFAULT_MODEL, command["weights"], command["device"])
@@ -141,7 +149,7 @@ def run_measure(
     if command["masks"] is not None and options.primary != "centerline_tangent" and definition != "all":
         raise UsageError(f"--masks give no vertebrae: --definition {definition} cannot be measured on them")
     started, begin = datetime.now(UTC), time.perf_counter()
-    reader = open_reader(command)
+    reader = open_reader(command, sources)
     load_seconds = time.perf_counter() - begin
     with only_run(out):
         with film_progress(len(sources)) as on_film:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spinecore.io.aasce import LANDMARK_COLUMNS, landmarks_to_corners, read_names, read_numbers
 from spinecore.io.errors import FilmError, UsageError
+from spinecore.io.find import film_stem
 from spinecore.spine.levels import LEVELS
 
 CORNER_COLUMNS = ("tl_x", "tl_y", "tr_x", "tr_y", "bl_x", "bl_y", "br_x", "br_y")
@@ -35,37 +36,73 @@ class MarkedFilm:
 
 
 class LandmarkTable:
-    """All films of one landmark file, found by relative path, by file name or by name without extension."""
+    """All films of one landmark file, found by relative path.
 
-    def __init__(self, path: Path, films: dict[str, MarkedFilm]) -> None:
+    An entry with another extension, or without folders, serves too where exactly one film of ``run`` (the
+    names of all films to be measured) would use it: two patients' films often have the same name.
+    """
+
+    def __init__(self, path: Path, films: dict[str, MarkedFilm], run: Sequence[str] = ()) -> None:
         self.path = path
         self._films = films
         self._by_name = _index(films, lambda film: PurePosixPath(film).name)
-        self._by_stem = _index(films, lambda film: PurePosixPath(film).stem)
+        self._by_stem = _index(films, film_stem)
+        self._users: dict[str, list[str]] = {}
+        for film in run:
+            if len(entries := self._entries(film)) == 1:
+                self._users.setdefault(entries[0], []).append(film)
 
     def __len__(self) -> int:
         return len(self._films)
 
     def find(self, film: str) -> MarkedFilm:
-        """Corners of ``film``. Raises :class:`FilmError` when the file lists none or several candidates."""
+        """Corners of ``film``.
+
+        Raises :class:`FilmError` when the file lists none, or when another entry or film could be meant.
+        """
         if film in self._films:
             return self._films[film]
-        path = PurePosixPath(film)
-        for keys in (self._by_name.get(path.name), self._by_stem.get(path.stem)):
-            if keys is None:
-                continue
-            if len(keys) > 1:
-                raise FilmError(
-                    f"{self.path.name} lists {len(keys)} films named {path.name}; use full paths there"
-                )
-            return self._films[keys[0]]
-        raise FilmError(f"{self.path.name} lists no landmarks for this film")
+        entries = self._entries(film)
+        if len(entries) > 1:
+            raise FilmError(
+                f"{self.path.name} lists {' and '.join(entries)}, any of which could mean {film}; "
+                "list it there by its path"
+            )
+        users = self._users.get(entries[0], []) if entries else []
+        if film not in users:
+            raise FilmError(self._absent(film))
+        if others := [user for user in users if user != film]:
+            more = f" or {len(others) - 1} more" if len(others) > 1 else ""
+            raise FilmError(
+                f"{self.path.name} lists {entries[0]}, which could mean {film} or {others[0]}{more}; "
+                "list each film there by its path"
+            )
+        return self._films[entries[0]]
+
+    def _entries(self, film: str) -> list[str]:
+        """Entries that may mean ``film``: its path or that without extension, else its name alone."""
+        for key in (film, PurePosixPath(film).name):  # a key without folders finds entries without folders
+            if key in self._films:
+                return [key]
+            if same := self._by_stem.get(film_stem(key)):
+                return same
+        return []
+
+    def _absent(self, film: str) -> str:
+        reason = f"{self.path.name} lists no landmarks for this film"
+        if elsewhere := self._by_name.get(PurePosixPath(film).name):
+            reason += (
+                f"; {elsewhere[0]} there is another path than {film}: measure the folder where listed paths "
+                "begin, or change them"
+            )
+        return reason
 
 
-def read_landmarks(path: str | Path) -> LandmarkTable:
+def read_landmarks(path: str | Path, run: Sequence[str] = ()) -> LandmarkTable:
     """Read vertebrae.csv (by its header) or landmarks.csv of an AASCE folder (136 numbers a line).
 
-    Raises :class:`UsageError` naming the file, the line and the remedy.
+    ``run`` names all films of the run; without them a film is found by its path alone. Raises
+    :class:`UsageError` naming the file, the line and the remedy.
     """
     file = Path(path)
     if not file.is_file():
@@ -78,9 +115,9 @@ def read_landmarks(path: str | Path) -> LandmarkTable:
             f"{file}: is not text; --landmarks takes vertebrae.csv or an AASCE landmarks.csv"
         ) from None
     if "film" in first:
-        return LandmarkTable(file, _read_vertebrae(file))
+        return LandmarkTable(file, _read_vertebrae(file), run)
     if len(first) == LANDMARK_COLUMNS:
-        return LandmarkTable(file, _read_aasce(file))
+        return LandmarkTable(file, _read_aasce(file), run)
     raise UsageError(
         f"{file}: neither vertebrae.csv (header {', '.join(VERTEBRAE_COLUMNS[:4])} ...) "
         f"nor an AASCE landmarks.csv ({LANDMARK_COLUMNS} columns): the first line has {len(first)} columns"

@@ -26,7 +26,9 @@ def read_raster(path: Path) -> Film:
         raise
     except UnidentifiedImageError:
         kind = path.suffix or path.name
-        raise FilmError(f"not a PNG, JPEG, TIFF or DICOM image although it is named {kind}") from None
+        raise FilmError(
+            f"not a PNG, JPEG, TIFF, BMP, WebP, JPEG 2000, PGM or DICOM image although it is named {kind}"
+        ) from None
     except Image.DecompressionBombError as error:
         raise FilmError(f"too large to be a radiograph ({error})") from None
     except MemoryError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from spinecore.io.errors import FilmError
 from spinecore.io.film import Film
 from spinecore.io.find import FilmSource
 from spinecore.io.landmarks import LandmarkTable, read_landmarks
-from spinecore.io.masks import mask_file, read_mask, require_mask_folder
+from spinecore.io.masks import MaskFolder, read_mask
 from spinecore.spine.levels import LEVELS
 from spinecore.spine.order import repair_order
 from spinecore.spine.raster import polygon_mask
@@ -45,10 +46,13 @@ class Reader(Protocol):
 
 
 class LandmarkReader:
-    """Corners from a CSV, sorted and repaired by the same rule as everywhere."""
+    """Corners from a CSV, sorted and repaired by the same rule as everywhere.
 
-    def __init__(self, path: Path) -> None:
-        self._table: LandmarkTable = read_landmarks(path)
+    ``run`` holds all films of the run: only with them can an entry without folders be told to mean one film.
+    """
+
+    def __init__(self, path: Path, run: Sequence[FilmSource] = ()) -> None:
+        self._table: LandmarkTable = read_landmarks(path, [source.film for source in run])
         self.info = ReaderInfo("landmarks", path.name, details={"films": len(self._table)})
 
     def fingerprint(self, source: FilmSource) -> str:
@@ -83,20 +87,19 @@ class LandmarkReader:
 
 
 class MaskReader:
-    """Spine masks from a folder; they give a centre line and no vertebra."""
+    """Spine masks from a folder; they give a centre line and no vertebra. ``run``: as for landmarks."""
 
-    def __init__(self, folder: Path) -> None:
-        require_mask_folder(folder)
-        self._folder = folder
+    def __init__(self, folder: Path, run: Sequence[FilmSource] = ()) -> None:
+        self._masks = MaskFolder(folder, run)
         self.info = ReaderInfo("masks", folder.name)
 
     def fingerprint(self, source: FilmSource) -> str:
         """Hash of the mask file."""
-        return f"masks:{file_sha256(mask_file(self._folder, source))}"
+        return f"masks:{file_sha256(self._masks.find(source))}"
 
     def read(self, source: FilmSource, film: Film) -> FilmReading:
         """The mask; FilmError when it is absent, empty or of another size."""
-        mask = read_mask(mask_file(self._folder, source))
+        mask = read_mask(self._masks.find(source))
         if mask.shape != film.pixels.shape:
             raise FilmError(
                 f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, "

@@ -159,6 +159,53 @@ def test_output_inside_the_film_folder_is_not_measured_again(folder: Any, run: R
         assert [row["film"] for row in rows(out)] == ["a.png"]
 
 
+def test_results_of_an_earlier_run_among_the_films_are_not_measured(folder: Any, run: Run) -> None:
+    folder.add("a.png")
+    (folder.films / "notes.txt").write_text("no film")
+    options = ("--landmarks", folder.landmarks)
+    code, printed = run("measure", folder.films, "-o", folder.films / "first", *options)
+    assert code == 0, printed
+    assert "skipped 1 other file (.txt 1)" in printed
+    code, printed = run("measure", folder.films, "-o", folder.films / "second", *options)
+    assert code == 0, printed
+    assert f"overlays of earlier runs in {folder.films / 'first'}" in printed
+    assert [row["film"] for row in rows(folder.films / "second")] == ["a.png"]
+
+
+def test_corners_of_one_patient_never_serve_another(folder: Any, run: Run) -> None:
+    """The table of a run over one patient's folder lists names without folders."""
+    for patient in ("PatA", "PatB"):
+        folder.add(f"{patient}/IM1.png", amplitude=10 if patient == "PatA" else 30)
+    alone, both = folder.root / "alone", folder.root / "both"
+    code, printed = run("measure", folder.films, "-o", both, "--landmarks", folder.landmarks)
+    assert code == 0, printed
+    table = folder.root / "PatA.csv"
+    lines = folder.landmarks.read_text().splitlines(keepends=True)
+    table.write_text(
+        "".join([lines[0], *(line.replace("PatA/", "") for line in lines if line.startswith("PatA/"))])
+    )
+    assert run("measure", folder.films / "PatA", "-o", alone, "--landmarks", table)[0] == 0
+    again = folder.root / "again"
+    code, printed = run("measure", folder.films / "PatA", "-o", again, "--landmarks", alone / "vertebrae.csv")
+    assert code == 0, printed
+    assert rows(again, "curves.csv")[0]["cobb_deg"] == rows(both, "curves.csv")[0]["cobb_deg"]
+    code, printed = run("measure", folder.films, "-o", both, "--landmarks", alone / "vertebrae.csv")
+    assert code == 3
+    assert [row["status"] for row in rows(both)] == ["failed", "failed"]
+    assert "could mean PatA/IM1.png or PatB/IM1.png" in rows(both)[0]["reason"]
+
+
+def test_one_mask_does_not_serve_two_films(folder: Any, run: Run) -> None:
+    for name in ("p/film.png", "q/film.png"):
+        folder.add(name)
+    polygon = Vertebrae.from_corners(folder.corners["p/film.png"]).column_polygon()
+    write_mask(folder.root / "masks" / "film.png", polygon_mask(polygon, 640, 240))
+    out = folder.root / "out"
+    given = (folder.films / "p", folder.films / "q")
+    assert run("measure", *given, "-o", out, "--masks", folder.root / "masks")[0] == 3
+    assert all("p/film.png" in row["reason"] and "q/film.png" in row["reason"] for row in rows(out))
+
+
 def test_no_identity_leaves_a_dicom_file(folder: Any, run: Run) -> None:
     import pydicom
 

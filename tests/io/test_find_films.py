@@ -4,10 +4,16 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from spinecore.io.errors import UsageError
-from spinecore.io.find import find_films
+from spinecore.io.films import read_film
+from spinecore.io.find import RASTER_SUFFIXES, RESULT_FOLDERS, find_films
+from spinecore.measure import layout as films_layout
+from spinecore.measure import screening
+from spinecore.segment import layout as scans_layout
 
 
 def touch(*files: Path) -> None:
@@ -98,6 +104,87 @@ def test_dicom_without_extension_is_found_by_its_preamble(tmp_path: Path) -> Non
 def test_output_folder_inside_the_films_is_left_out(tmp_path: Path) -> None:
     touch(tmp_path / "a.png", tmp_path / "out" / "masks" / "a.png")
     assert names(tmp_path, exclude=tmp_path / "out") == ["a.png"]
+
+
+def results(folder: Path, schema: str = "spinecore.run/1") -> Path:
+    touch(folder / "masks" / "a.png", folder / "overlays" / "sub" / "a.png", folder / "evaluation.png")
+    (folder / "run.json").write_text(f'{{\n "schema": "{schema}",\n "spinecore": "0.1.0"\n}}\n')
+    return folder
+
+
+@pytest.mark.parametrize("schema", ["spinecore.run/1", "spinecore.screening-run/1"])
+def test_results_of_an_earlier_run_are_no_films_and_this_is_said(tmp_path: Path, schema: str) -> None:
+    touch(tmp_path / "a.png")
+    first = results(tmp_path / "first", schema)
+    touch(first / "films" / "b.png", first / "c.png")
+    said: list[str] = []
+    found = find_films([tmp_path, tmp_path / "first" / ".."], tmp_path / "second", said.append)
+    assert [source.film for source in found] == ["a.png", "first/c.png", "first/films/b.png"]
+    assert said == [f"left out the masks and overlays of earlier runs in {first}"]
+
+
+def test_a_killed_run_left_results_too(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png", tmp_path / "out" / "masks" / "a.png", tmp_path / "out" / "json" / "a.json")
+    touch(tmp_path / "out" / ".running")
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_the_output_folder_itself_is_not_worth_a_word(tmp_path: Path) -> None:
+    touch(tmp_path / "a.png")
+    said: list[str] = []
+    find_films([tmp_path], results(tmp_path / "out"), said.append)
+    assert said == []
+
+
+def test_folders_of_such_names_beside_another_run_json_are_searched(tmp_path: Path) -> None:
+    results(tmp_path, schema="lab.run/1")
+    assert names(tmp_path) == ["evaluation.png", "masks/a.png", "overlays/sub/a.png"]
+    assert names(results(tmp_path) / "masks") == ["a.png"]  # given by name
+
+
+def test_every_folder_that_a_run_writes_is_known_to_the_search() -> None:
+    written = {folder for folder, _ in films_layout.FOLDERS.values()}
+    written |= set(scans_layout.FOLDERS.values()) | set(screening.FOLDERS)
+    assert written == set(RESULT_FOLDERS)
+
+
+@pytest.mark.parametrize("suffix", RASTER_SUFFIXES)
+def test_films_of_every_format_that_is_searched_for_can_be_read(tmp_path: Path, suffix: str) -> None:
+    ramp = np.tile(np.linspace(0, 255, 96, dtype=np.uint8), (160, 1))
+    Image.fromarray(ramp).save(tmp_path / f"film{suffix}")
+    [source] = find_films([tmp_path])
+    assert source.stem == "film"
+    assert read_film(source.path).pixels.shape == (160, 96)
+
+
+def test_files_of_other_kinds_are_counted_aloud(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "a.png", tmp_path / "a.txt", tmp_path / "s" / "b.TXT", tmp_path / "c.gif", tmp_path / "IM"
+    )
+    touch(tmp_path / "films.csv", tmp_path / "x.json", tmp_path / "i.html", tmp_path / "README.md")
+    touch(tmp_path / ".hidden.txt", tmp_path / ".git" / "x.txt", tmp_path / "Thumbs.db", tmp_path / "1.2.840")
+    said: list[str] = []
+    find_films([tmp_path, tmp_path / "s"], notice=said.append)
+    assert said == ["skipped 5 other files (.txt 2, no extension 2, .gif 1)"]
+    said.clear()
+    named = [tmp_path / name for name in ("a.txt", "c.gif", "IM", "1.2.840")]
+    find_films([tmp_path, *named], notice=said.append)
+    assert said == ["skipped 1 other file (.txt 1)"]
+
+
+def test_a_long_list_of_kinds_is_cut(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"x.k{number}" for number in range(9)))
+    said: list[str] = []
+    find_films([tmp_path], notice=said.append)
+    assert said == ["skipped 9 other files (.k0 1, .k1 1, .k2 1, .k3 1, .k4 1, .k5 1 and 3 more kinds)"]
+
+
+def test_the_table_of_contents_of_a_disc_is_no_film(tmp_path: Path) -> None:
+    said: list[str] = []
+    for name in ("DICOMDIR", "IM000000"):
+        (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
+    assert [source.film for source in find_films([tmp_path], notice=said.append)] == ["IM000000"]
+    assert said == []
 
 
 def test_missing_path_is_named(tmp_path: Path) -> None:

@@ -34,19 +34,65 @@ def test_own_format(tmp_path: Path) -> None:
     assert marked.confidence.tolist() == [0.5, 1.0]
 
 
-def test_films_are_found_by_path_name_and_stem(tmp_path: Path) -> None:
-    table = read_landmarks(write(tmp_path / "v.csv", HEADER, f"s/a.png,T1,1,{QUAD}"))
-    for film in ("s/a.png", "a.png", "other/a.png", "a.dcm"):
-        assert table.find(film).levels == ("T1",)
+@pytest.mark.parametrize("film", ["a.png", "s/a.png", "a.dcm", "s/t/a.dcm"])
+def test_an_entry_without_folders_serves_the_only_film_it_can_mean(tmp_path: Path, film: str) -> None:
+    file = write(tmp_path / "v.csv", HEADER, f"a.png,T1,1,{QUAD}", f"c.png,T1,1,{QUAD}")
+    table = read_landmarks(file, run=[film, "s/b.png"])
+    assert table.find(film).levels == ("T1",)
     with pytest.raises(FilmError, match="no landmarks"):
-        table.find("b.png")
+        table.find("s/b.png")
 
 
-def test_ambiguous_name_is_refused_for_that_film_only(tmp_path: Path) -> None:
-    table = read_landmarks(write(tmp_path / "v.csv", HEADER, f"s/a.png,T1,1,{QUAD}", f"t/a.png,T1,1,{QUAD}"))
-    assert table.find("t/a.png").levels == ("T1",)
-    with pytest.raises(FilmError, match=r"2 films named a\.png"):
-        table.find("a.png")
+@pytest.mark.parametrize(
+    "films", [("s/a.png", "t/a.png"), ("s/a.png", "t/a.dcm"), ("a.dcm", "a.jpg"), ("t/a.png", "a.jpg")]
+)
+def test_an_entry_that_could_mean_two_films_serves_neither(tmp_path: Path, films: tuple[str, str]) -> None:
+    """Films of two patients often have the same name: neither may get the other's corners."""
+    table = read_landmarks(write(tmp_path / "v.csv", HEADER, f"a.png,T1,1,{QUAD}"), run=films)
+    for film, other in (films, films[::-1]):
+        with pytest.raises(
+            FilmError, match=rf"lists a\.png, which could mean {film} or {other}; .* by its path"
+        ):
+            table.find(film)
+
+
+def test_the_film_of_exactly_that_path_keeps_its_entry(tmp_path: Path) -> None:
+    """So a table of an earlier run over a folder serves the same folder, whatever failed in it then."""
+    file = write(tmp_path / "v.csv", HEADER, f"a.png,T1,1,{QUAD}")
+    table = read_landmarks(file, run=["a.png", "a.dcm", "sub/a.png"])
+    assert table.find("a.png").levels == ("T1",)
+    for film in ("a.dcm", "sub/a.png"):
+        with pytest.raises(FilmError, match=rf"could mean {film} or a\.png"):
+            table.find(film)
+
+
+def test_an_entry_with_folders_means_no_film_of_another_folder(tmp_path: Path) -> None:
+    file = write(tmp_path / "v.csv", HEADER, f"s/a.png,T1,1,{QUAD}", f"t/a.png,T2,1,{QUAD}")
+    for film in ("a.png", "u/a.png", "u/s/a.png"):
+        with pytest.raises(FilmError, match=rf"no landmarks for this film; s/a\.png there .* than {film}"):
+            read_landmarks(file, run=[film]).find(film)
+    table = read_landmarks(file, run=["s/a.dcm", "t/a.png"])
+    assert table.find("t/a.png").levels == ("T2",)
+    assert table.find("s/a.dcm").levels == ("T1",)  # the same path, exported in another format
+
+
+def test_two_entries_for_one_film_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "v.csv", HEADER, f"a.png,T1,1,{QUAD}", f"a.jpg,T2,1,{QUAD}")
+    with pytest.raises(FilmError, match=r"lists a\.png and a\.jpg, any of which could mean s/a\.dcm"):
+        read_landmarks(file, run=["s/a.dcm"]).find("s/a.dcm")
+
+
+def test_the_last_number_of_a_uid_is_no_extension(tmp_path: Path) -> None:
+    table = read_landmarks(write(tmp_path / "v.csv", HEADER, f"1.2.840.113,T1,1,{QUAD}"), run=["1.2.840.114"])
+    with pytest.raises(FilmError, match="no landmarks"):
+        table.find("1.2.840.114")
+
+
+def test_without_the_films_of_the_run_only_paths_count(tmp_path: Path) -> None:
+    table = read_landmarks(write(tmp_path / "v.csv", HEADER, f"a.png,T1,1,{QUAD}"))
+    assert table.find("a.png").levels == ("T1",)
+    with pytest.raises(FilmError, match="no landmarks"):
+        table.find("s/a.png")
 
 
 def test_confidence_column_may_be_absent(tmp_path: Path) -> None:

@@ -52,7 +52,12 @@ def demo(
         "device": "auto",
     }
     summary = run_measure(
-        find_films([films]), out, command, resume=False, page_text=_page_text(patient, by_hand)
+        find_films([films]),
+        out,
+        command,
+        resume=False,
+        overwrite=True,  # OUT is the demonstration's own
+        page_text=_page_text(patient, by_hand),
     )
     raise typer.Exit(summary.exit_code)
 

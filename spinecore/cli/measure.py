@@ -34,6 +34,9 @@ def measure(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the same film, options and weights have given.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove what OUT holds of films that are not in this run.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Measure films: tables, masks, overlays and one page that shows the most doubtful films first.
@@ -60,7 +63,7 @@ def measure(
         "resume": resume,
         "device": device,
     }
-    summary = run_measure(sources, out, command, resume=resume)
+    summary = run_measure(sources, out, command, resume=resume, overwrite=overwrite)
     raise typer.Exit(summary.exit_code)
 
 
@@ -94,6 +97,18 @@ def _check_sources(
         raise UsageError(f"{inside} lies inside -o {out}; give another folder for the results")
 
 
+def _refuse_results_of_others(sources: list[FilmSource], out: Path) -> None:
+    from spinecore.io.errors import UsageError
+    from spinecore.measure.layout import films_of_others
+
+    if others := films_of_others(out, sources):
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise UsageError(
+            f"-o {out} holds results of films that are not in this run ({shown}); "
+            "give another folder, or --overwrite to lose them"
+        )
+
+
 def _notice(text: str) -> None:
     from rich.console import Console
 
@@ -124,6 +139,7 @@ def run_measure(
     command: dict[str, Any],
     *,
     resume: bool,
+    overwrite: bool = False,
     page_text: PageText | None = None,
 ) -> RunSummary:
     """Load the reader once, measure with a progress bar, write tables, page and run.json."""
@@ -152,6 +168,8 @@ def run_measure(
     reader = open_reader(command, sources)
     load_seconds = time.perf_counter() - begin
     with only_run(out):
+        if not (resume or overwrite):
+            _refuse_results_of_others(sources, out)
         with film_progress(len(sources)) as on_film:
             summary = run_films(
                 sources, reader, options, out, resume=resume, draw=write_overlay, on_film=on_film
@@ -159,9 +177,14 @@ def run_measure(
         record = run_record(summary, options, reader.info, started, load_seconds, command)
         write_json(out / "run.json", record)
         source = {"model": "read by", "landmarks": "corners from", "masks": "masks from"}[reader.info.kind]
-        films = f"{summary.measured + summary.failed} film{'' if summary.planned == 1 else 's'}"
+        done = summary.measured + summary.failed
+        films = f"{done} film{'' if summary.planned == 1 else 's'}"
         page = {
             "subtitle": f"{films}, {source} {reader.info.name}, {started.astimezone():%Y-%m-%d %H:%M}",
+            "warning": f"Interrupted: {summary.planned - done} of {summary.planned} films are not measured. "
+            "Run the command again with --resume."
+            if summary.interrupted
+            else "",
             "footer": f"spinecore-torch {package_version()}; versions, options and timings are in run.json.",
         }
         write_page(out, summary.results, page, page_text)

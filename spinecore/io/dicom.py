@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 
 from spinecore.io.errors import FilmError
 from spinecore.io.film import Film, robust_range, scale_unit
+
+# Radiographs, scanned films, and files that do not say what they are.
+FILM_MODALITIES = ("", "CR", "DX", "RF", "RG", "XA", "SC", "OT")
+LATERAL_VIEWS = ("LL", "RL", "LAT", "LATERAL")
+# Of the middle of a film; a narrow window may make a part black or white, but not nearly all of it. Ours.
+MOST_SATURATED = 0.6
 
 
 def read_dicom(path: Path) -> Film:
@@ -54,9 +61,17 @@ def _film(path: Path, dataset: Any) -> Film:
 
 
 def _require_plain_film(dataset: Any) -> str:
+    modality = str(dataset.get("Modality", "") or "").strip().upper()
     if "PixelData" not in dataset:
-        kind = str(dataset.get("Modality", "") or "unknown modality")
+        kind = modality or "unknown modality"
         raise FilmError(f"the DICOM object ({kind}) holds no pixel data; export the image itself")
+    if modality not in FILM_MODALITIES:
+        raise FilmError(
+            f"Modality is {modality}, no radiograph; give frontal X-ray films"
+            + (" (`spinecore segment` takes lumbar MRI)" if modality == "MR" else "")
+        )
+    if lateral := _lateral(dataset):
+        raise FilmError(f"a lateral film ({lateral}); angles are measured on frontal films (AP or PA)")
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if frames > 1:
         raise FilmError(f"multi-frame DICOM with {frames} frames; export the film as a single frame")
@@ -64,6 +79,16 @@ def _require_plain_film(dataset: Any) -> str:
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise FilmError(f"photometric interpretation is {photometric}; expected MONOCHROME1 or MONOCHROME2")
     return photometric
+
+
+def _lateral(dataset: Any) -> str | None:
+    """What says that the film is lateral. LLD and RLD are frontal films of a patient who lies on the side."""
+    view = str(dataset.get("ViewPosition", "") or "").strip().upper()
+    if view in LATERAL_VIEWS:
+        return f"ViewPosition {view}"
+    orientation = dataset.get("PatientOrientation")
+    row = str(orientation[0]).strip().upper() if orientation else ""
+    return f"PatientOrientation {row} along the rows" if row[:1] in ("A", "P") and row else None
 
 
 def _decode(dataset: Any) -> NDArray[Any]:
@@ -98,17 +123,41 @@ def _display_values(
         raise FilmError(f"pixel data has {stored.ndim} dimensions; expected one grey image")
     values = _without_padding(dataset, stored)
     values = np.asarray(apply_modality_lut(values, dataset))
-    if "WindowCenter" in dataset or "VOILUTSequence" in dataset:
+    views = _views(dataset)
+    cut = False
+    for index in range(views):
         try:
-            shown = np.asarray(apply_voi_lut(values, dataset), dtype=np.float64)
+            shown = np.asarray(apply_voi_lut(values, dataset, index=index), dtype=np.float64)
             low, high = float(shown.min()), float(shown.max())
-        except Exception:  # noqa: BLE001 - a broken window is no reason to lose the film: it is flagged
-            low = high = 0.0
-        if np.isfinite((low, high)).all() and high > low:
+        except Exception:  # noqa: BLE001, S112 - a broken window is no reason to lose the film: it is flagged
+            continue
+        if not (np.isfinite((low, high)).all() and high > low):
+            continue  # broken, or beside the data, which leaves a blank image
+        if _saturated(shown, low, high) <= MOST_SATURATED:
+            if cut:
+                flags.append("window-cuts-film")
             return scale_unit(shown, low, high, invert=bone_dark)
-        flags.append("voi-unusable")  # broken, or beside the data, which leaves a blank image
+        cut = True
+    if views:
+        flags.append("window-cuts-film" if cut else "voi-unusable")
     low, high = robust_range(values)
     return scale_unit(values, low, high, invert=bone_dark)
+
+
+def _views(dataset: Any) -> int:
+    """Windows or lookup tables in the file; tables come first, as in ``apply_voi_lut``."""
+    keyword = next((name for name in ("VOILUTSequence", "WindowCenter") if name in dataset), None)
+    found = None if keyword is None else dataset[keyword].value
+    if keyword is None:
+        return 0
+    return max(len(found), 1) if isinstance(found, Sequence) and not isinstance(found, str) else 1
+
+
+def _saturated(shown: NDArray[np.float64], low: float, high: float) -> float:
+    """Share of black and white pixels in the middle, where the spine is: beside it air may well be black."""
+    height, width = shown.shape
+    middle = shown[height // 8 : height - height // 8, width // 4 : width - width // 4]
+    return float(np.mean((middle <= low) | (middle >= high)))
 
 
 def _without_padding(dataset: Any, stored: NDArray[Any]) -> NDArray[Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from spinecore.io.atomic import file_sha256
+from spinecore.io.find import FilmSource
 from spinecore.measure.options import SCHEMA
 from spinecore.measure.result import FilmResult, from_json
 
@@ -45,21 +48,36 @@ def remove_outputs(out: Path, stem: str, kinds: Collection[str] = tuple(FOLDERS)
 
 def remove_stale(out: Path, stems: Collection[str]) -> int:
     """Remove what an earlier run left in OUT for films not in this one; only our own records count."""
-    kept = set(stems)
-    removed = 0
+    stale = [stem for stem, _ in _records(out) if stem not in set(stems)]
+    for stem in stale:
+        remove_outputs(out, stem)
+    return len(stale)
+
+
+def films_of_others(out: Path, sources: Sequence[FilmSource]) -> list[str]:
+    """Films whose results in OUT a run over ``sources`` would remove or replace by those of another film."""
+    paths = {source.stem: source.path for source in sources}
+    return [
+        str(record.get("film", stem))
+        for stem, record in _records(out)
+        if stem not in paths or _is_other_content(paths[stem], str(record.get("film_sha256", "")))
+    ]
+
+
+def _is_other_content(path: Path, digest: str) -> bool:
+    try:
+        return digest != "" and file_sha256(path) != digest
+    except OSError:  # it will fail, and its reason says so
+        return False
+
+
+def _records(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stem and record of every film that has results in OUT."""
     folder = out / FOLDERS["json"][0]
     for file in sorted(folder.rglob("*.json")) if folder.is_dir() else []:
-        stem = file.relative_to(folder).as_posix().removesuffix(".json")
-        if stem in kept or not _is_ours(file):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             continue
-        remove_outputs(out, stem)
-        removed += 1
-    return removed
-
-
-def _is_ours(file: Path) -> bool:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("schema") == SCHEMA
+        if isinstance(record, dict) and record.get("schema") == SCHEMA:
+            yield file.relative_to(folder).as_posix().removesuffix(".json"), record

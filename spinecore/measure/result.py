@@ -15,6 +15,7 @@ from spinecore.spine.translation import apical_translation, coronal_balance, tru
 from spinecore.spine.vertebrae import Vertebrae
 
 MEASURED, FAILED = "measured", "failed"
+DOUBTFUL_FLAGS = ("spine-doubtful", "vertebrae-incomplete")  # no spine, or one that could not be followed
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,11 @@ class FilmResult:
     def measured(self) -> bool:
         """Whether the film has angles."""
         return self.status == MEASURED
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its angles may be those of no spine: they count in no statistics."""
+        return any(flag in DOUBTFUL_FLAGS for flag in self.flags)
 
     @property
     def primary_curves(self) -> tuple[Curve, ...]:

@@ -14,9 +14,13 @@ SEVERITIES = ("none", "mild", "moderate", "severe")
 
 @dataclass
 class RunCounts:
-    """Counts and the median major angle of the films of a run, in the primary definition."""
+    """Counts and the median major angle of the films of a run, in the primary definition.
+
+    Doubtful films count as measured; their angles are left out.
+    """
 
     measured: int = 0
+    doubtful: int = 0
     failed: int = 0
     flagged: int = 0
     angles: list[float] = field(default_factory=list)
@@ -49,7 +53,8 @@ def count_run(results: Iterable[FilmResult]) -> RunCounts:
         counts.measured += result.measured
         counts.failed += not result.measured
         counts.flagged += bool(result.measured and result.flags)
-        if result.primary_curves:
+        counts.doubtful += result.measured and result.doubtful
+        if result.primary_curves and not result.doubtful:
             counts.definition = result.primary
             counts.angles.append(result.primary_curves[0].cobb_deg)
             counts.severities[result.primary_curves[0].severity] += 1

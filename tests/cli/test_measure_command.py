@@ -269,10 +269,12 @@ def test_killed_in_the_middle_then_resumed_equals_an_unbroken_run(
     else:
         assert code == 130
         assert len(rows(out)) == done
+        assert f"{films - done} of {films} films are not measured" in (out / "index.html").read_text()
     assert run("measure", folder.films, "-o", out, *options, "--resume")[0] == 0
     assert json.loads((out / "run.json").read_text())["films"]["reused"] >= 3
     assert run("measure", folder.films, "-o", whole, *options)[0] == 0
     assert without_seconds(out) == without_seconds(whole)
+    assert "not measured" not in (out / "index.html").read_text()
 
 
 def test_memory_does_not_grow_with_the_number_of_films(folder: Any) -> None:
@@ -352,14 +354,34 @@ def test_files_of_equal_content_are_counted(folder: Any, run: Run) -> None:
     assert json.loads((out / "run.json").read_text())["films"]["duplicates"] == 2
 
 
-def test_results_of_another_run_are_not_removed_without_a_word(folder: Any, run: Run) -> None:
+def test_results_of_another_run_are_removed_on_request_only(folder: Any, run: Run) -> None:
     folder.add("a.png")
     folder.add("b.png", amplitude=20)
     out = folder.root / "out"
     options = ("-o", out, "--landmarks", folder.landmarks)
     assert "removed" not in run("measure", folder.films / "a.png", *options)[1]
-    assert "1 of an earlier run removed" in run("measure", folder.films / "b.png", *options)[1]
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    code, printed = run("measure", folder.films / "b.png", *options)
+    assert code == 2
+    assert "films that are not in this run (a.png)" in printed
+    assert "--overwrite" in printed
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert "1 of an earlier run removed" in run("measure", folder.films / "b.png", *options, "--overwrite")[1]
     assert not (out / "overlays" / "a.png").exists()
+
+
+def test_a_film_of_the_same_name_does_not_replace_another(folder: Any, run: Run) -> None:
+    folder.add("p/standing.png")
+    folder.add("q/standing.png", amplitude=30)
+    out = folder.root / "out"
+    table = folder.root / "one.csv"
+    table.write_text(folder.landmarks.read_text().replace("p/standing", "standing").replace("q/", "r/"))
+    options = ("-o", out, "--landmarks", table)
+    assert run("measure", folder.films / "p" / "standing.png", *options)[0] == 0
+    before = rows(out, "curves.csv")
+    assert run("measure", folder.films / "q" / "standing.png", *options)[0] == 2
+    assert rows(out, "curves.csv") == before
+    assert run("measure", folder.films / "p" / "standing.png", *options)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["masks/a.png", "overlays/a.png", "json/a.json", "curves.csv", "index.html"])
@@ -417,5 +439,5 @@ def test_two_runs_do_not_write_into_one_folder(folder: Any, run: Run) -> None:
     assert "another run is writing into" in printed
     assert child.wait(timeout=60) == 0
     assert len(rows(out)) == 12
-    assert run("measure", folder.films / "film03.png", *options)[0] == 0
+    assert run("measure", folder.films / "film03.png", *options, "--overwrite")[0] == 0
     assert not (out / ".running").exists()

@@ -130,12 +130,54 @@ def test_window_clips_before_the_inversion(tmp_path: Path, photometric: str) -> 
         tmp_path / "a.dcm",
         bright,
         PhotometricInterpretation=photometric,
-        WindowCenter=[1200, 9],
-        WindowWidth=[800, 9],
+        WindowCenter=[1600, 9],
+        WindowWidth=[1800, 9],
     )
-    shown = np.clip((bright.astype(float) - 1200 + 0.5) / 799 + 0.5, 0, 1)
+    shown = np.clip((bright.astype(float) - 1600 + 0.5) / 1799 + 0.5, 0, 1)
+    assert (shown == 0).any()
+    assert (shown == 1).any()
     expected = 1 - shown if photometric == "MONOCHROME1" else shown
     assert np.abs(read_film(path).pixels - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("center", "width"), [(600, 60), (2500, 2), ([600, 2047], [60, 4095]), ([-90000, 600], [10, 60])]
+)
+def test_a_window_that_leaves_nearly_nothing_is_left_out(tmp_path: Path, center: Any, width: Any) -> None:
+    film = read_film(write(tmp_path / "a.dcm", bone_bright(), WindowCenter=center, WindowWidth=width))
+    assert "window-cuts-film" in film.flags
+    assert correlation(film.pixels, bone_bright()) > 0.999
+
+
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ({"Modality": "MR"}, "Modality is MR"),
+        ({"Modality": "CT"}, "Modality is CT"),
+        ({"ViewPosition": "LL"}, "ViewPosition LL"),
+        ({"ViewPosition": "RL"}, "ViewPosition RL"),
+        ({"PatientOrientation": ["A", "F"]}, "PatientOrientation A"),
+        ({"PatientOrientation": ["P", "F"]}, "PatientOrientation P"),
+    ],
+)
+def test_what_says_that_it_is_no_frontal_radiograph_is_refused(
+    tmp_path: Path, tags: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(FilmError, match=named):
+        read_film(write(tmp_path / "a.dcm", bone_bright(), **tags))
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Modality": "CR", "ViewPosition": "AP"},
+        {"ViewPosition": "LLD", "PatientOrientation": ["L", "F"]},  # lying on the side, seen from the front
+        {"PatientOrientation": ["R", "F"]},
+        {"Modality": ""},
+    ],
+)
+def test_frontal_films_are_read(tmp_path: Path, tags: dict[str, Any]) -> None:
+    read_film(write(tmp_path / "a.dcm", bone_bright(), **tags))
 
 
 @pytest.mark.parametrize(("center", "width"), [(-90000, 10), (5, 0)])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 import shutil
@@ -249,6 +250,19 @@ def test_summary_counts(folder: Any) -> None:
     assert (counts.measured, counts.failed, counts.total) == (5, 1, 6)
     assert sum(number for _, number, _ in counts.shares()) == 5
     assert counts.median == sorted(counts.angles)[2]
+
+
+@pytest.mark.parametrize("flag", ["spine-doubtful", "vertebrae-incomplete"])
+def test_angles_of_what_may_be_no_spine_count_in_no_statistics(folder: Any, flag: str) -> None:
+    for number in range(3):
+        folder.add(f"film{number}.png", amplitude=8.0 * (number + 1))
+    first, second, third = measured(folder).results()
+    doubted = dataclasses.replace(third, flags=(*third.flags, flag))
+    counts = count_run([first, second, doubted])
+    assert (counts.measured, counts.doubtful, len(counts.angles)) == (3, 1, 2)
+    assert sum(number for _, number, _ in counts.shares()) == 2
+    write_page(folder.root / "out", lambda: iter([first, second, doubted]), RUN)
+    assert "1 doubtful film is left out" in " ".join(html_of(folder).split())
 
 
 def chromium() -> str:

@@ -125,7 +125,7 @@ def _walk(folder: Path, barred: Path | None, left: _LeftOut) -> Iterator[Path]:
             continue
         visited.add(real)
         ours: tuple[str, ...] = ()
-        if _holds_results(real):
+        if holds_results(real):
             left.results.setdefault(real, Path(current))
             ours = RESULT_FOLDERS + RESULT_FILES
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in ours)
@@ -147,7 +147,7 @@ def _is_reachable(file: Path) -> bool:
     return file.is_file() or (file.is_symlink() and not file.exists())
 
 
-def _holds_results(folder: Path) -> bool:
+def holds_results(folder: Path) -> bool:
     """Whether a run of this package wrote into ``folder``, or one is writing there or was killed."""
     try:
         with (folder / "run.json").open(encoding="utf-8") as stream:

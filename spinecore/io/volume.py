@@ -19,7 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinecore.io.errors import FilmError, UsageError
-from spinecore.io.find import DICOM_SUFFIXES, has_dicom_preamble, relative_name, root_labels, unique_stems
+from spinecore.io.find import (
+    DICOM_SUFFIXES,
+    RESULT_FOLDERS,
+    has_dicom_preamble,
+    holds_results,
+    relative_name,
+    root_labels,
+    unique_stems,
+)
 from spinecore.io.raster import DEEP_MODES
 from spinecore.io.volume_header import says_spacing
 
@@ -198,8 +206,8 @@ def _turned_back(itk: Any, mask: NDArray[np.uint8], volume: Volume) -> Any:
 def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[VolumeSource]:
     """Pictures and volumes under `paths`, and folders of DICOM files as one series each; sorted by name.
 
-    Names are relative to the given folders, of several with the folder's name before them. Raises UsageError
-    for a path that does not exist.
+    Names are relative to the given folders, of several with the folder's name before them. Masks and overlays
+    of earlier runs are left out. Raises UsageError for a path that does not exist.
     """
     roots: list[Path] = []
     found: dict[Path, tuple[Path, Path]] = {}
@@ -210,7 +218,10 @@ def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[Vol
         root = given if given.is_dir() else given.parent
         roots.append(root)
         files = sorted(p for p in given.rglob("*") if p.is_file()) if given.is_dir() else [given]
+        results = _results_below(given) if given.is_dir() else set()
         for file in files:
+            if not results.isdisjoint(file.parents):
+                continue
             if (barred is not None and barred in file.resolve().parents) or file.name.startswith("."):
                 continue
             if suffix_of(file) in PICTURES + VOLUMES:
@@ -223,6 +234,12 @@ def find_volumes(paths: Sequence[Path], exclude: Path | None = None) -> list[Vol
     stems = unique_stems(names, _stem)
     sources = [VolumeSource(p, n, s) for p, n, s in zip(places, names, stems, strict=True)]
     return sorted(sources, key=lambda source: source.name)
+
+
+def _results_below(folder: Path) -> set[Path]:
+    """Folders that earlier runs have filled, wherever below ``folder`` they wrote."""
+    runs = [record.parent for record in folder.rglob("run.json") if holds_results(record.parent)]
+    return {run / name for run in runs for name in RESULT_FOLDERS}
 
 
 def _name(place: Path, root: Path, label: str) -> str:

@@ -201,6 +201,15 @@ def test_pictures_are_read_as_viewers_show_them(tmp_path: Path) -> None:
         read_volume(tmp_path / "two.tif")
 
 
+def test_results_of_an_earlier_run_are_no_scans(tmp_path: Path) -> None:
+    for name in ("a.png", "out/masks/a.png", "out/overlays/a.png", "out/b.png", "masks/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "out" / "run.json").write_text('{"schema": "spinecore.run/1"}')
+    assert [source.name for source in find_volumes([tmp_path])] == ["a.png", "masks/c.png", "out/b.png"]
+    assert [source.name for source in find_volumes([tmp_path / "out" / "masks"])] == ["a.png"]
+
+
 def test_scans_are_found_once_and_named_apart(tmp_path: Path) -> None:
     for name in ("b.png", "sub/b.png", "b.nii.gz", "c.mha", ".hidden.png", "out/d.png", "notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def measure(
         bool, typer.Option("--resume", help="Keep what the same film, options and weights have given.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove what OUT holds of films that are not in this run.")
+        bool, typer.Option("--overwrite", help="Lose what OUT holds of films that are not in this run.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
@@ -97,14 +97,14 @@ def _check_sources(
         raise UsageError(f"{inside} lies inside -o {out}; give another folder for the results")
 
 
-def _refuse_results_of_others(sources: list[FilmSource], out: Path) -> None:
+def _refuse_results_of_others(sources: list[FilmSource], out: Path, *, resume: bool) -> None:
     from spinecore.io.errors import UsageError
     from spinecore.measure.layout import films_of_others
 
-    if others := films_of_others(out, sources):
+    if others := films_of_others(out, sources, resume=resume):
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         raise UsageError(
-            f"-o {out} holds results of films that are not in this run ({shown}); "
+            f"-o {out} holds results of films that are not in this run, or have changed since ({shown}); "
             "give another folder, or --overwrite to lose them"
         )
 
@@ -168,8 +168,8 @@ def run_measure(
     reader = open_reader(command, sources)
     load_seconds = time.perf_counter() - begin
     with only_run(out):
-        if not (resume or overwrite):
-            _refuse_results_of_others(sources, out)
+        if not overwrite:
+            _refuse_results_of_others(sources, out, resume=resume)
         with film_progress(len(sources)) as on_film:
             summary = run_films(
                 sources, reader, options, out, resume=resume, draw=write_overlay, on_film=on_film

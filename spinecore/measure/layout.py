@@ -54,13 +54,16 @@ def remove_stale(out: Path, stems: Collection[str]) -> int:
     return len(stale)
 
 
-def films_of_others(out: Path, sources: Sequence[FilmSource]) -> list[str]:
-    """Films whose results in OUT a run over ``sources`` would remove or replace by those of another film."""
+def films_of_others(out: Path, sources: Sequence[FilmSource], *, resume: bool) -> list[str]:
+    """Films whose results in OUT a run over ``sources`` would replace by those of another film of the same
+    name, or remove, which ``resume`` does not.
+    """
     paths = {source.stem: source.path for source in sources}
     return [
         str(record.get("film", stem))
         for stem, record in _records(out)
-        if stem not in paths or _is_other_content(paths[stem], str(record.get("film_sha256", "")))
+        if (not resume and stem not in paths)
+        or (stem in paths and _is_other_content(paths[stem], str(record.get("film_sha256", ""))))
     ]
 
 

@@ -46,14 +46,16 @@ def _film(path: Path, dataset: Any) -> Film:
     shape = str(dataset.get("PresentationLUTShape", "") or "")
     if (photometric, shape) in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")):
         flags.append("presentation-lut-conflict")
-    spacing, source, square = _spacing(dataset)
-    if not square:
+    spacing, source = _spacing(dataset)
+    aspect = _pixel_aspect(dataset)
+    if aspect != 1.0:
         flags.append("non-square-pixels")
     return Film(
         path,
         pixels,
         spacing_mm=spacing,
         spacing_source=source,
+        pixel_aspect=aspect,
         view=str(dataset.get("ViewPosition", "") or "") or None,
         image_right_is=_image_right(dataset),
         flags=tuple(flags),
@@ -186,23 +188,29 @@ def _pair(dataset: Any, keyword: str) -> tuple[float, float] | None:
     return (rows, columns) if rows > 0 and columns > 0 else None
 
 
-def _spacing(dataset: Any) -> tuple[float | None, str, bool]:
-    """(mm per pixel in the patient or None, where it comes from, pixels are square)."""
+def _pixel_aspect(dataset: Any) -> float:
+    """Height of a pixel over its width; 1 where the file says nothing, nonsense, or within a percent of 1."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+        if (pair := _pair(dataset, keyword)) is not None:
+            aspect = pair[0] / pair[1]
+            return aspect if abs(aspect - 1.0) >= 0.01 and 0.2 <= aspect <= 5.0 else 1.0
+    return 1.0
+
+
+def _spacing(dataset: Any) -> tuple[float | None, str]:
+    """(mm from row to row in the patient or None, where it comes from)."""
     detector = _pair(dataset, "ImagerPixelSpacing")
     patient = _pair(dataset, "PixelSpacing")
-    chosen = patient or detector
-    aspect = _pair(dataset, "PixelAspectRatio")
-    square = all(pair is None or abs(pair[0] / pair[1] - 1.0) < 0.01 for pair in (chosen, aspect))
     if patient is not None and patient != detector:
         how = str(dataset.get("PixelSpacingCalibrationType", "") or "calibration not stated")
-        return patient[0], f"PixelSpacing ({how})", square
+        return patient[0], f"PixelSpacing ({how})"
     if detector is None:
-        return None, "none", square
+        return None, "none"
     magnification = dataset.get("EstimatedRadiographicMagnificationFactor")
     if magnification is not None and float(magnification) >= 1.0:
         factor = float(magnification)
-        return detector[0] / factor, f"ImagerPixelSpacing / magnification {factor:g}", square
-    return None, f"ImagerPixelSpacing {detector[0]:g} mm at the detector only, no patient millimetres", square
+        return detector[0] / factor, f"ImagerPixelSpacing / magnification {factor:g}"
+    return None, f"ImagerPixelSpacing {detector[0]:g} mm at the detector only, no patient millimetres"
 
 
 def _image_right(dataset: Any) -> str | None:

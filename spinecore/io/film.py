@@ -18,6 +18,7 @@ class Film:
     pixels: NDArray[np.float32]  # (H, W) in 0..1
     spacing_mm: float | None = None  # millimetres per pixel in the patient; None when the file does not say
     spacing_source: str = "none"
+    pixel_aspect: float = 1.0  # height of a pixel over its width, as the file says
     view: str | None = None  # "AP", "PA" ... as the file says
     image_right_is: str | None = None  # "patient-left" | "patient-right" when the file gives its orientation
     flags: tuple[str, ...] = field(default=())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
 from spinecore.io.errors import FilmError
 from spinecore.io.film import Film
 from spinecore.io.find import FilmSource
@@ -10,6 +15,7 @@ from spinecore.measure.readers import Reader
 from spinecore.measure.result import MEASURED, FilmResult
 from spinecore.spine import DEFINITIONS, LEVELS, Curve, aasce_angles, measure_centerline, measure_curves
 from spinecore.spine.reading import FilmReading
+from spinecore.spine.vertebrae import Vertebrae
 
 # On r2mf_net's validation films a vertebra lies within half a body of the annotated one of its name in 75 %
 # of cases at a confidence from 0.5 up, 59 % between, 42 % below 0.2; most misses are levels shifted by one.
@@ -28,7 +34,8 @@ def measure_film(
     """
     options = options or MeasureOptions()
     reading = reader.read(source, film)
-    curves = {name: found for name in DEFINITIONS if (found := _curves(reading, name)) is not None}
+    aspect = film.pixel_aspect
+    curves = {name: found for name in DEFINITIONS if (found := _curves(reading, name, aspect)) is not None}
     wanted = tuple(curves) if options.definition == ALL_DEFINITIONS else (options.definition,)
     primary = options.primary
     if options.definition == ALL_DEFINITIONS and primary not in curves and wanted:
@@ -38,7 +45,8 @@ def measure_film(
     vertebrae = reading.vertebrae if len(reading.vertebrae) else None
     angles = None
     if vertebrae is not None and vertebrae.levels == LEVELS:
-        first, second, third = (float(value) for value in aasce_angles(vertebrae, film.height))
+        upright = _in_square_pixels(vertebrae, aspect)
+        first, second, third = (float(value) for value in aasce_angles(upright, film.height * aspect))
         angles = (first, second, third)
     return FilmResult(
         film=source.film,
@@ -60,18 +68,40 @@ def measure_film(
     )
 
 
-def _curves(reading: FilmReading, definition: str) -> tuple[Curve, ...] | None:
+def _in_square_pixels(vertebrae: Vertebrae, aspect: float) -> Vertebrae:
+    """Corners with the width of a pixel as the unit of both directions: angles are only true there."""
+    return dataclasses.replace(vertebrae, corners=vertebrae.corners * (1.0, aspect))
+
+
+def _in_file_pixels(curve: Curve, aspect: float) -> Curve:
+    """The lines back where the film shows them."""
+    lines = {name: getattr(curve, name) / (1.0, aspect) for name in ("upper_line", "lower_line")}
+    return dataclasses.replace(curve, **lines)
+
+
+def _curves(reading: FilmReading, definition: str, aspect: float) -> tuple[Curve, ...] | None:
     """Curves of one definition, or None when the reading does not hold what the definition needs."""
     if len(reading.vertebrae) >= 2:
-        return tuple(measure_curves(reading.vertebrae, definition))
+        found = measure_curves(_in_square_pixels(reading.vertebrae, aspect), definition)
+        return tuple(_in_file_pixels(curve, aspect) for curve in found)
     if definition in ENDPLATE_DEFINITIONS or reading.mask is None or not reading.mask.any():
         return None
     if len(reading.vertebrae):  # the mask of a single body is no spine
         return None
     try:
-        return tuple(measure_centerline(reading.mask)) or None
+        found = measure_centerline(_stretched(reading.mask, aspect))
+        return tuple(_in_file_pixels(curve, aspect) for curve in found) or None
     except ValueError as error:
         raise FilmError(f"the spine mask has no measurable middle line: {error}") from None
+
+
+def _stretched(mask: NDArray[np.bool_], aspect: float) -> NDArray[np.bool_]:
+    """The mask in square pixels."""
+    if aspect == 1.0:
+        return mask
+    rows = max(round(len(mask) * aspect), 1)
+    nearest = ((np.arange(rows) + 0.5) / aspect).astype(np.intp).clip(max=len(mask) - 1)
+    return np.asarray(mask[nearest])
 
 
 def _why_not(reading: FilmReading, definition: str) -> str:

@@ -9,7 +9,7 @@ WORDS = {
     "presentation-lut-conflict": "the file contradicts itself about black and white",
     "voi-unusable": "the window stored in the file shows nothing and was left out",
     "window-cuts-film": "the window stored in the file cuts off much of the film and was left out",
-    "non-square-pixels": "pixels are not square: angles are wrong until the film is resampled",
+    "non-square-pixels": "pixels are not square; angles are those in square ones",
     "aspect-unusual": "unusual width for a film of the whole spine",
     "small-image": "few pixels: angles are coarse",
     "low-contrast": "little contrast",

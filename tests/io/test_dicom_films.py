@@ -236,11 +236,24 @@ def test_millimetres_are_never_invented(
     assert source in film.spacing_source
 
 
-def test_pixels_that_are_not_square_are_flagged(tmp_path: Path) -> None:
-    assert (
-        "non-square-pixels"
-        in read_film(write(tmp_path / "a.dcm", bone_bright(), PixelSpacing=[0.2, 0.1])).flags
-    )
+@pytest.mark.parametrize(
+    ("tags", "aspect"),
+    [
+        ({"PixelSpacing": [0.2, 0.1]}, 2.0),
+        ({"PixelSpacing": [0.15, 0.3]}, 0.5),
+        ({"ImagerPixelSpacing": [0.3, 0.2]}, 1.5),
+        ({"NominalScannedPixelSpacing": [0.2, 0.1]}, 2.0),
+        ({"PixelAspectRatio": [2, 1]}, 2.0),
+        ({"PixelSpacing": [0.1, 0.1005]}, 1.0),
+        ({"PixelSpacing": [0.1, 1e-9]}, 1.0),
+    ],
+)
+def test_pixels_that_are_not_square_are_known_and_flagged(
+    tmp_path: Path, tags: dict[str, Any], aspect: float
+) -> None:
+    film = read_film(write(tmp_path / "a.dcm", bone_bright(), **tags))
+    assert film.pixel_aspect == pytest.approx(aspect)
+    assert ("non-square-pixels" in film.flags) == (aspect != 1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,36 @@ def test_landmarks_give_every_definition_and_the_aasce_angles(folder: Any) -> No
     assert result.aasce == pytest.approx(tuple(aasce_angles(vertebrae, 640)))
     assert result.mask is not None
     assert np.array_equal(result.mask, polygon_mask(vertebrae.column_polygon(), 640, 240))
+
+
+@pytest.mark.parametrize("aspect", [0.5, 2.0])
+def test_angles_are_those_of_square_pixels(folder: Any, tmp_path: Path, aspect: float) -> None:
+    """The same spine on a film whose pixels are twice as high, or as wide."""
+    folder.add("a.png")
+    levels = [line.split(",")[1] for line in folder.landmarks.read_text().splitlines()[1:]]
+    corners = folder.corners["a.png"]
+    tables = {}
+    for name, scale in (("square", 1.0), ("other", aspect)):
+        tables[name] = tmp_path / f"{name}.csv"
+        tables[name].write_text(rows(corners / (1.0, scale), levels))
+    square = measure_film(SOURCE, film(), LandmarkReader(tables["square"]))
+    height = round(640 / aspect)
+    squeezed = dataclasses.replace(film(height=height), pixel_aspect=aspect)
+    found = measure_film(SOURCE, squeezed, LandmarkReader(tables["other"]))
+    assert found.aasce == pytest.approx(square.aasce)
+    for definition in DEFINITIONS:
+        for curve, expected in zip(found.curves[definition], square.curves[definition], strict=True):
+            assert curve.cobb_deg == pytest.approx(expected.cobb_deg)
+            assert curve.upper_line * (1.0, aspect) == pytest.approx(expected.upper_line)
+    assert found.vertebrae is not None
+    assert found.vertebrae.corners == pytest.approx(corners / (1.0, aspect), abs=1e-6)
+    tangent = MeasureOptions("centerline_tangent")
+    for result in (square, found):
+        assert result.mask is not None
+        write_mask(tmp_path / f"{len(result.mask)}" / "a.png", result.mask)
+    drawn = measure_film(SOURCE, film(), MaskReader(tmp_path / "640", [SOURCE]), tangent)
+    coarse = measure_film(SOURCE, squeezed, MaskReader(tmp_path / f"{height}", [SOURCE]), tangent)
+    assert coarse.primary_curves[0].cobb_deg == pytest.approx(drawn.primary_curves[0].cobb_deg, abs=1.5)
 
 
 def test_all_lists_every_definition(folder: Any) -> None:

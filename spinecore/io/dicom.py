@@ -15,6 +15,12 @@ from spinecore.io.film import Film, robust_range, scale_unit
 # Radiographs, scanned films, and files that do not say what they are.
 FILM_MODALITIES = ("", "CR", "DX", "RF", "RG", "XA", "SC", "OT")
 LATERAL_VIEWS = ("LL", "RL", "LAT", "LATERAL")
+# Terms of PS3.16 annex L for parts without a thoracic or lumbar spine; others are many, and often free text.
+OTHER_PARTS = (
+    "ANKLE", "ARM", "BRAIN", "BREAST", "CALCANEUS", "CLAVICLE", "ELBOW", "EXTREMITY", "FACE", "FEMUR",
+    "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HUMERUS", "JAW", "KNEE", "LEG", "PATELLA", "RADIUS",
+    "SCAPULA", "SHOULDER", "SKULL", "TIBIA", "TIBIAFIBULA", "TOE", "ULNA", "WRIST", "ZYGOMA",
+)  # fmt: skip
 # Of the middle of a film; a narrow window may make a part black or white, but not nearly all of it. Ours.
 MOST_SATURATED = 0.6
 
@@ -46,6 +52,8 @@ def _film(path: Path, dataset: Any) -> Film:
     shape = str(dataset.get("PresentationLUTShape", "") or "")
     if (photometric, shape) in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")):
         flags.append("presentation-lut-conflict")
+    if str(dataset.get("BodyPartExamined", "") or "").strip().upper() in OTHER_PARTS:
+        flags.append("body-part-other")
     spacing, source = _spacing(dataset)
     aspect = _pixel_aspect(dataset)
     if aspect != 1.0:

@@ -8,6 +8,7 @@ WORDS = {
     "polarity-suspect": "bone may be dark: the film may be inverted",
     "presentation-lut-conflict": "the file contradicts itself about black and white",
     "voi-unusable": "the window stored in the file shows nothing and was left out",
+    "body-part-other": "the file names another part of the body",
     "window-cuts-film": "the window stored in the file cuts off much of the film and was left out",
     "non-square-pixels": "pixels are not square; angles are those in square ones",
     "aspect-unusual": "unusual width for a film of the whole spine",

@@ -168,6 +168,14 @@ def test_what_says_that_it_is_no_frontal_radiograph_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("part", "flagged"), [("HAND", True), ("KNEE", True), ("TSPINE", False), ("", False)]
+)
+def test_another_part_of_the_body_is_flagged(tmp_path: Path, part: str, flagged: bool) -> None:
+    film = read_film(write(tmp_path / "a.dcm", bone_bright(), BodyPartExamined=part))
+    assert ("body-part-other" in film.flags) == flagged
+
+
+@pytest.mark.parametrize(
     "tags",
     [
         {"Modality": "CR", "ViewPosition": "AP"},

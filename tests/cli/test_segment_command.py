@@ -2,39 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Run
 from PIL import Image
 
-from spinecore.cli import main
 from spinecore.plugins.atm_net.config import ATMConfig
 from spinecore.plugins.atm_net.example import SMALL
 from spinecore.plugins.atm_net.network import ATMNet
 from spinecore.spine.phantom.lumbar import lumbar_phantom
-
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process; returns exit code and everything printed."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["spinecore", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        signal.signal(signal.SIGTERM, before)
-        printed = capsys.readouterr()
-        code = end.value.code
-        return (code if isinstance(code, int) else 0), printed.out + printed.err
-
-    return call
 
 
 @pytest.fixture

@@ -140,11 +140,13 @@ class FilmFolder:
         self.films = root / "films"
         self.corners: dict[str, NDArray[np.float64]] = {}
 
-    def add(self, name: str, amplitude: float = 12.0) -> Path:
+    def add(self, name: str, amplitude: float = 12.0, lean: float = 0.0, periods: float = 1.0) -> Path:
         y = np.linspace(40, HEIGHT - 40, 17)
-        phase = (y - y[0]) / (y[-1] - y[0]) * 2 * np.pi
-        centers = np.stack([WIDTH / 2 + amplitude * np.sin(phase), y], axis=1)
-        slope = amplitude * np.cos(phase) * 2 * np.pi / (y[-1] - y[0])
+        way = (y - y[0]) / (y[-1] - y[0])
+        phase = way * 2 * np.pi * periods
+        aside = lean * (0.5 - way)  # the top that far to image right of the bottom
+        centers = np.stack([WIDTH / 2 + amplitude * np.sin(phase) + aside, y], axis=1)
+        slope = (amplitude * np.cos(phase) * 2 * np.pi * periods - lean) / (y[-1] - y[0])
         across = np.stack([np.ones(17), -slope], axis=1) / np.hypot(1, slope)[:, None]
         along = np.stack([-across[:, 1], across[:, 0]], axis=1)
         half_width, half_height = 24 * across, 13 * along

@@ -48,6 +48,7 @@ def demo(
         "landmarks": str(marked) if by_hand else None,
         "masks": None,
         "definition": None,
+        "positions": None,
         "resume": False,
         "device": "auto",
     }
@@ -142,7 +143,7 @@ def _page_text(patient: dict[str, PhantomFilm], by_hand: bool) -> Any:
         subtitle=f"Drawn films with known angles, {read}.",
         truths={f"{position}.png": Truth(film.cobb_deg) for position, film in patient.items()},
         by_doubt=False,
-        triad=lambda results: triad_table(
-            {position: film.vertebrae for position, film in patient.items()}, results
-        ),
+        tables=lambda results: [
+            triad_table({position: film.vertebrae for position, film in patient.items()}, results)
+        ],
     )

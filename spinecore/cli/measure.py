@@ -9,11 +9,15 @@ import typer
 
 if TYPE_CHECKING:
     from spinecore.io.find import FilmSource
+    from spinecore.io.positions import FilmPosition
     from spinecore.measure.readers import Reader
     from spinecore.measure.run import RunSummary
     from spinecore.report.page import PageText
 
 DEFINITION_HELP = "How angles are drawn: srs_endplate, aasce_midbody, centerline_tangent, or all."
+POSITIONS_HELP = (
+    "CSV of film, patient, position (standing, bending, image-left, image-right): flexibility and curve type."
+)
 
 
 def measure(
@@ -31,6 +35,7 @@ def measure(
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of spine masks named like the films.")] = None,
     definition: Annotated[str | None, typer.Option(help=DEFINITION_HELP)] = None,
+    positions: Annotated[Path | None, typer.Option(help=POSITIONS_HELP)] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what the same film, options and weights have given.")
     ] = False,
@@ -60,6 +65,7 @@ def measure(
         "landmarks": None if landmarks is None else str(landmarks),
         "masks": None if masks is None else str(masks),
         "definition": definition,
+        "positions": None if positions is None else str(positions),
         "resume": resume,
         "device": device,
     }
@@ -109,6 +115,27 @@ def _refuse_results_of_others(sources: list[FilmSource], out: Path, *, resume: b
         )
 
 
+def _positions(path: str | None, sources: list[FilmSource]) -> dict[str, FilmPosition] | None:
+    """Patient and position by film; films that are not listed are left out."""
+    from spinecore.io.errors import FilmError, UsageError
+    from spinecore.io.positions import read_positions
+
+    if path is None:
+        return None
+    films = [source.film for source in sources]
+    table = read_positions(path, films)
+    try:
+        found = {film: table.find(film) for film in films if table.lists(film)}
+    except FilmError as error:
+        raise UsageError(error.reason) from None
+    if not found:
+        raise UsageError(f"{path}: lists none of the films of this run, for example {films[0]}")
+    if absent := table.unused():
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        _notice(f"{path} lists films that are not in this run: {', '.join(absent[:3])}{more}")
+    return found
+
+
 def _notice(text: str) -> None:
     from rich.console import Console
 
@@ -151,12 +178,15 @@ def run_measure(
     from spinecore.cli.progress import film_progress
     from spinecore.io.atomic import write_json
     from spinecore.io.errors import UsageError
+    from spinecore.io.positions import STANDING
     from spinecore.measure.lock import only_run
     from spinecore.measure.options import MeasureOptions, package_version
+    from spinecore.measure.patients import measure_patients, remove_patients, write_patients
     from spinecore.measure.provenance import run_record
     from spinecore.measure.run import run_films
     from spinecore.report.overlay import write_overlay
-    from spinecore.report.page import write_page
+    from spinecore.report.page import PageText, write_page
+    from spinecore.report.patients import patient_tables
 
     definition = command["definition"]
     if definition is None:
@@ -164,6 +194,7 @@ def run_measure(
     options = MeasureOptions(definition)
     if command["masks"] is not None and options.primary != "centerline_tangent" and definition != "all":
         raise UsageError(f"--masks give no vertebrae: --definition {definition} cannot be measured on them")
+    positions = _positions(command["positions"], sources)
     started, begin = datetime.now(UTC), time.perf_counter()
     reader = open_reader(command, sources)
     load_seconds = time.perf_counter() - begin
@@ -176,6 +207,14 @@ def run_measure(
             )
         record = run_record(summary, options, reader.info, started, load_seconds, command)
         write_json(out / "run.json", record)
+        if positions is None:
+            remove_patients(out)
+        else:
+            write_patients(out, measure_patients(positions, summary.results()))
+            page_text = PageText(
+                bending={film for film, entry in positions.items() if entry.position != STANDING},
+                tables=lambda results: patient_tables(measure_patients(positions, results)),
+            )
         source = {"model": "read by", "landmarks": "corners from", "masks": "masks from"}[reader.info.kind]
         done = summary.measured + summary.failed
         films = f"{done} film{'' if summary.planned == 1 else 's'}"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinecore.io.aasce import LANDMARK_COLUMNS, landmarks_to_corners, read_names, read_numbers
-from spinecore.io.errors import FilmError, UsageError
-from spinecore.io.find import film_stem
+from spinecore.io.errors import UsageError
+from spinecore.io.film_table import FilmTable
 from spinecore.spine.levels import LEVELS
 
 CORNER_COLUMNS = ("tl_x", "tl_y", "tr_x", "tr_y", "bl_x", "bl_y", "br_x", "br_y")
@@ -35,70 +35,7 @@ class MarkedFilm:
         return self.corners * np.array([width, height], dtype=np.float64)
 
 
-class LandmarkTable:
-    """All films of one landmark file, found by relative path.
-
-    An entry with another extension, or without folders, serves too where exactly one film of ``run`` (the
-    names of all films to be measured) would use it: two patients' films often have the same name.
-    """
-
-    def __init__(self, path: Path, films: dict[str, MarkedFilm], run: Sequence[str] = ()) -> None:
-        self.path = path
-        self._films = films
-        self._by_name = _index(films, lambda film: PurePosixPath(film).name)
-        self._by_stem = _index(films, film_stem)
-        self._users: dict[str, list[str]] = {}
-        for film in run:
-            if len(entries := self._entries(film)) == 1:
-                self._users.setdefault(entries[0], []).append(film)
-
-    def __len__(self) -> int:
-        return len(self._films)
-
-    def find(self, film: str) -> MarkedFilm:
-        """Corners of ``film``.
-
-        Raises :class:`FilmError` when the file lists none, or when another entry or film could be meant.
-        """
-        if film in self._films:
-            return self._films[film]
-        entries = self._entries(film)
-        if len(entries) > 1:
-            raise FilmError(
-                f"{self.path.name} lists {' and '.join(entries)}, any of which could mean {film}; "
-                "list it there by its path"
-            )
-        users = self._users.get(entries[0], []) if entries else []
-        if film not in users:
-            raise FilmError(self._absent(film))
-        if others := [user for user in users if user != film]:
-            more = f" or {len(others) - 1} more" if len(others) > 1 else ""
-            raise FilmError(
-                f"{self.path.name} lists {entries[0]}, which could mean {film} or {others[0]}{more}; "
-                "list each film there by its path"
-            )
-        return self._films[entries[0]]
-
-    def _entries(self, film: str) -> list[str]:
-        """Entries that may mean ``film``: its path or that without extension, else its name alone."""
-        for key in (film, PurePosixPath(film).name):  # a key without folders finds entries without folders
-            if key in self._films:
-                return [key]
-            if same := self._by_stem.get(film_stem(key)):
-                return same
-        return []
-
-    def _absent(self, film: str) -> str:
-        reason = f"{self.path.name} lists no landmarks for this film"
-        if elsewhere := self._by_name.get(PurePosixPath(film).name):
-            reason += (
-                f"; {elsewhere[0]} there is another path than {film}: measure the folder where listed paths "
-                "begin, or change them"
-            )
-        return reason
-
-
-def read_landmarks(path: str | Path, run: Sequence[str] = ()) -> LandmarkTable:
+def read_landmarks(path: str | Path, run: Sequence[str] = ()) -> FilmTable[MarkedFilm]:
     """Read vertebrae.csv (by its header) or landmarks.csv of an AASCE folder (136 numbers a line).
 
     ``run`` names all films of the run; without them a film is found by its path alone. Raises
@@ -115,9 +52,9 @@ def read_landmarks(path: str | Path, run: Sequence[str] = ()) -> LandmarkTable:
             f"{file}: is not text; --landmarks takes vertebrae.csv or an AASCE landmarks.csv"
         ) from None
     if "film" in first:
-        return LandmarkTable(file, _read_vertebrae(file), run)
+        return FilmTable(file, "landmarks", _read_vertebrae(file), run)
     if len(first) == LANDMARK_COLUMNS:
-        return LandmarkTable(file, _read_aasce(file), run)
+        return FilmTable(file, "landmarks", _read_aasce(file), run)
     raise UsageError(
         f"{file}: neither vertebrae.csv (header {', '.join(VERTEBRAE_COLUMNS[:4])} ...) "
         f"nor an AASCE landmarks.csv ({LANDMARK_COLUMNS} columns): the first line has {len(first)} columns"
@@ -176,10 +113,3 @@ def _marked(file: Path, film: str, entries: list[tuple[str, float, list[float]]]
         raise UsageError(f"{file}: film {film}: level {unknown[0]!r} is neither T1..T12, L1..L5 nor V1..Vn")
     corners = np.array([values for _, _, values in entries], dtype=np.float64).reshape(-1, 4, 2)
     return MarkedFilm(corners, levels, np.array([confidence for _, confidence, _ in entries]))
-
-
-def _index(films: dict[str, MarkedFilm], key: Callable[[str], str]) -> dict[str, list[str]]:
-    index: dict[str, list[str]] = {}
-    for film in films:
-        index.setdefault(key(film), []).append(film)
-    return index

@@ -64,6 +64,7 @@ def measure_film(
         spacing_source=film.spacing_source,
         view=film.view,
         image_right_is=film.image_right_is,
+        pixel_aspect=aspect,
         mask=reading.mask,
     )
 

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from spinecore.io.atomic import file_sha256
 from spinecore.io.errors import FilmError
 from spinecore.io.film import Film
+from spinecore.io.film_table import FilmTable
 from spinecore.io.find import FilmSource
-from spinecore.io.landmarks import LandmarkTable, read_landmarks
+from spinecore.io.landmarks import MarkedFilm, read_landmarks
 from spinecore.io.masks import MaskFolder, read_mask
 from spinecore.spine.levels import LEVELS
 from spinecore.spine.order import repair_order
@@ -52,7 +53,7 @@ class LandmarkReader:
     """
 
     def __init__(self, path: Path, run: Sequence[FilmSource] = ()) -> None:
-        self._table: LandmarkTable = read_landmarks(path, [source.film for source in run])
+        self._table: FilmTable[MarkedFilm] = read_landmarks(path, [source.film for source in run])
         self.info = ReaderInfo("landmarks", path.name, details={"films": len(self._table)})
 
     def fingerprint(self, source: FilmSource) -> str:

@@ -41,6 +41,7 @@ class FilmResult:
     spacing_source: str = "none"
     view: str | None = None
     image_right_is: str | None = None
+    pixel_aspect: float = 1.0  # height of a pixel in widths; angles are taken in square pixels
     film_sha256: str = ""
     resume_key: str = ""
     outputs: dict[str, str] = field(default_factory=dict)  # kind -> path relative to OUT

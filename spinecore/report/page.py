@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -36,9 +36,9 @@ class PageText:
     subtitle: str = ""
     truths: Mapping[str, Truth] = field(default_factory=dict)  # by film
     by_doubt: bool = True  # else by name
-    triad: Callable[[Iterable[FilmResult]], Mapping[str, Any]] | None = (
-        None  # the table of a patient's positions
-    )
+    bending: Container[str] = ()  # films that count in no figure: nobody stands on them
+    # Tables of films that belong together: title, note, columns, text (columns that hold words), rows.
+    tables: Callable[[Iterable[FilmResult]], Sequence[Mapping[str, Any]]] | None = None
 
 
 def write_page(
@@ -63,11 +63,11 @@ def write_page(
     environment.filters["degrees"] = theme.degrees
     template = environment.get_template("index.html.j2")
     order = _order(results(), by_doubt=text.by_doubt)
-    counts = count_run(results())
+    counts = count_run(results(), text.bending)
     stream = template.generate(
         text=text,
         run=run,
-        triad=None if text.triad is None else text.triad(results()),
+        tables=() if text.tables is None else text.tables(results()),
         counts=counts,
         cards=_cards(out, order, text),
         failures=lambda: (result for result in results() if not result.measured),

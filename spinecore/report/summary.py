@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from spinecore.measure.result import FilmResult
@@ -16,11 +16,12 @@ SEVERITIES = ("none", "mild", "moderate", "severe")
 class RunCounts:
     """Counts and the median major angle of the films of a run, in the primary definition.
 
-    Doubtful films count as measured; their angles are left out.
+    Doubtful films and bending films count as measured; their angles are left out.
     """
 
     measured: int = 0
     doubtful: int = 0
+    bending: int = 0
     failed: int = 0
     flagged: int = 0
     angles: list[float] = field(default_factory=list)
@@ -46,15 +47,16 @@ class RunCounts:
         ]
 
 
-def count_run(results: Iterable[FilmResult]) -> RunCounts:
-    """Walk the results once."""
+def count_run(results: Iterable[FilmResult], bending: Container[str] = ()) -> RunCounts:
+    """Walk the results once; ``bending``: names of the films on which the patient bends."""
     counts = RunCounts()
     for result in results:
         counts.measured += result.measured
         counts.failed += not result.measured
         counts.flagged += bool(result.measured and result.flags)
         counts.doubtful += result.measured and result.doubtful
-        if result.primary_curves and not result.doubtful:
+        counts.bending += result.measured and not result.doubtful and result.film in bending
+        if result.primary_curves and not result.doubtful and result.film not in bending:
             counts.definition = result.primary
             counts.angles.append(result.primary_curves[0].cobb_deg)
             counts.severities[result.primary_curves[0].severity] += 1

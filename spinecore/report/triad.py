@@ -62,6 +62,7 @@ def triad_table(truth: Mapping[str, Vertebrae], results: Iterable[FilmResult]) -
             "Flexibility",
             "truth",
         ],
+        "text": (0,),
         "rows": rows,
     }
 

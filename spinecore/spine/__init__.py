@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spinecore.spine.aasce import aasce_angles
+from spinecore.spine.curve_type import CurveType, curve_type
 from spinecore.spine.curves import (
     DEFINITIONS,
     SEVERITY_CUT_OFFS_DEG,
@@ -36,6 +37,7 @@ __all__ = [
     "ApicalTranslation",
     "CoronalBalance",
     "Curve",
+    "CurveType",
     "FilmReading",
     "Flexibility",
     "OrderReport",
@@ -46,6 +48,7 @@ __all__ = [
     "check_order",
     "cobb_between",
     "coronal_balance",
+    "curve_type",
     "flexibility",
     "is_crossed",
     "measure_centerline",

@@ -49,7 +49,14 @@ def test_the_page_compares_with_the_truth_of_the_same_definition(tmp_path: Path)
     demo._write_films(tmp_path / "films", patient)
     marked = tmp_path / "corners.csv"
     demo._mark_corners(marked, patient, seed=0, noise_px=0.0)
-    command = {"model": None, "weights": None, "masks": None, "definition": None, "device": "auto"}
+    command = {
+        "model": None,
+        "weights": None,
+        "masks": None,
+        "definition": None,
+        "positions": None,
+        "device": "auto",
+    }
     run_measure(
         find_films([tmp_path / "films"]),
         tmp_path / "out",

@@ -14,6 +14,7 @@ from spinecore.io.film import Film, robust_range, scale_unit
 
 _PHOTOMETRIC = 262  # TIFF tag; 0 = white is zero
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_UNEVEN = 0.02  # share by which resolutions differ that are not meant to be equal
 _COLOUR_TOLERANCE = 12.0  # mean channel spread in grey levels below which a colour file is a grey film
 
 
@@ -45,12 +46,24 @@ def _film(path: Path, image: Image.Image) -> Film:
         raise FilmError(f"holds {frames} pages or frames; export the film alone as a single image")
     white_is_zero = image.format == "TIFF" and _tiff_photometric(image) == 0
     image.load()
+    if _uneven(image.info.get("dpi") or image.info.get("aspect")):
+        flags.append("resolution-uneven")
     if image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
         image = ImageOps.exif_transpose(image)
         flags.append("exif-rotated")
     deep = image.mode in DEEP_MODES
     pixels = _deep(np.asarray(image), white_is_zero) if deep else _shallow(image, flags)
     return Film(path, pixels, flags=tuple(flags))
+
+
+def _uneven(resolution: tuple[float, float] | None) -> bool:
+    """Whether the file says that its pixels are not square. Scanners and programs write it wrongly too often
+    to stretch the film by it; who reads the flag can.
+    """
+    if resolution is None or min(resolution) <= 0:
+        return False
+    across, down = (float(value) for value in resolution)
+    return abs(across - down) > _UNEVEN * max(across, down)
 
 
 def _tiff_photometric(image: Image.Image) -> int | None:

@@ -48,7 +48,8 @@ def remove_outputs(out: Path, stem: str, kinds: Collection[str] = tuple(FOLDERS)
 
 def remove_stale(out: Path, stems: Collection[str]) -> int:
     """Remove what an earlier run left in OUT for films not in this one; only our own records count."""
-    stale = [stem for stem, _ in _records(out) if stem not in set(stems)]
+    kept = set(stems)
+    stale = [stem for stem, _ in _records(out) if stem not in kept]
     for stem in stale:
         remove_outputs(out, stem)
     return len(stale)

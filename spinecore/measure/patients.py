@@ -108,7 +108,12 @@ def _patient(name: str, films: list[FilmResult], positions: Mapping[str, FilmPos
     found = dataclasses.replace(found, definition=standing.primary, curves=curves, bent=bent)
     best = {number: found.towards_convexity(number + 1) for number in range(len(curves))}
     residuals = {n: b.bend.residual_deg for n, b in best.items() if b is not None and b.bend is not None}
-    return dataclasses.replace(found, type=curve_type(curves, residuals), reason=_one_sided(bent, positions))
+    reason = _one_sided(bent, positions)
+    if "major-spans-curves" in standing.flags:
+        return dataclasses.replace(
+            found, reason=f"{standing.film}: its largest angle spans curves to both sides"
+        )
+    return dataclasses.replace(found, type=curve_type(curves, residuals), reason=reason)
 
 
 def _unusable(film: FilmResult) -> str:

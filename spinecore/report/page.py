@@ -140,10 +140,10 @@ def _range(curve: Curve) -> str:
     return f"{min(others):.0f} to {max(others):.0f}\u00b0"
 
 
-def _number_rows(results: Iterable[FilmResult]) -> Iterator[tuple[str, int, Curve]]:
+def _number_rows(results: Iterable[FilmResult]) -> Iterator[tuple[FilmResult, int, Curve]]:
     for result in results:
         for number, curve in enumerate(result.primary_curves, start=1):
-            yield result.film, number, curve
+            yield result, number, curve
 
 
 def _histogram(counts: RunCounts, width: float = 10.0) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from spinecore.spine.curves import (
     Curve,
     cobb_between,
     measure_curves,
+    reversal_within_deg,
     severity_of,
 )
 from spinecore.spine.flexibility import Flexibility, flexibility
@@ -56,6 +57,7 @@ __all__ = [
     "polygon_mask",
     "region_of",
     "repair_order",
+    "reversal_within_deg",
     "severity_of",
     "trunk_shift",
 ]

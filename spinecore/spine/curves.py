@@ -129,6 +129,18 @@ def measure_curves(vertebrae: Vertebrae, definition: str = "aasce_midbody") -> l
     ]
 
 
+def reversal_within_deg(vertebrae: Vertebrae, curve: Curve) -> float:
+    """Largest angle in the other direction between the end vertebrae of a curve measured on ``vertebrae``.
+
+    Small within a single curve; from the size of a curve on, the end vertebrae belong to different ones.
+    """
+    upper, lower = vertebrae.levels.index(curve.upper_level), vertebrae.levels.index(curve.lower_level)
+    angles = cobb_matrix_deg(*measured_lines(vertebrae, curve.definition))[
+        upper : lower + 1, upper : lower + 1
+    ]
+    return float((-angles if curve.convexity == "image-right" else angles).max())
+
+
 def apex_index(centers: FloatArray, upper: int, lower: int) -> int:
     """Vertebra farthest from the chord between the centres of both end vertebrae."""
     chord = centers[lower] - centers[upper]

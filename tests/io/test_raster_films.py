@@ -109,6 +109,16 @@ def test_transparency_is_flagged(tmp_path: Path) -> None:
     assert "transparency-ignored" in read_film(tmp_path / "a.png").flags
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_unequal_resolutions_are_flagged(tmp_path: Path, suffix: str) -> None:
+    image = Image.fromarray(shallow(film_pixels()))
+    for dpi, flags in (((300, 150), ("resolution-uneven",)), ((300, 301), ()), ((72, 72), ())):
+        image.save(tmp_path / f"a{suffix}", dpi=dpi)
+        film = read_film(tmp_path / f"a{suffix}")
+        assert film.flags == flags
+        assert film.pixels.shape == film_pixels().shape
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_exif_orientation_is_undone_and_flagged(tmp_path: Path, orientation: int) -> None:
     upright = shallow(film_pixels())

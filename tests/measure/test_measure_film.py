@@ -188,3 +188,16 @@ def test_a_single_vertebra_is_no_spine_in_any_definition(folder: Any, definition
     folder.landmarks.write_text(rows(quad, ["T6"]))
     with pytest.raises(FilmError, match="1 vertebrae, at least 2"):
         measure_film(SOURCE, film(), LandmarkReader(folder.landmarks), MeasureOptions(definition))
+
+
+@pytest.mark.parametrize(("periods", "spans"), [(1.25, False), (1.5, True)])
+def test_an_angle_across_several_curves_is_flagged(folder: Any, periods: float, spans: bool) -> None:
+    """With one and a half periods T1 and L5 lean apart as far as the ends of each of the three curves."""
+    folder.add("a.png", amplitude=25, periods=periods)
+    found = measure_film(
+        FilmSource(folder.films / "a.png", "a.png", "a"), film(), LandmarkReader(folder.landmarks)
+    )
+    assert ("major-spans-curves" in found.flags) is spans
+    assert (found.primary_curves[0].upper_level, found.primary_curves[0].lower_level) == (
+        ("T1", "L5") if spans else ("T1", "T7")
+    )

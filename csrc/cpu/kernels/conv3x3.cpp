@@ -60,14 +60,14 @@ bool run(const Conv3x3Forward& a) {
     const Block block(a.weights.in, a.weights.out, a.x_step, memory);
     Vec poison{};
     const Epilogue<T> epilogue{y, static_cast<const T*>(a.residual), a.bias, a.relu, &poison};
-    const bool dense_square = a.weights.in == a.weights.out && a.x_step == a.weights.in;
-    with_known_width<16>(dense_square ? a.weights.in : 0, [&](auto width) {
-      if constexpr (std::is_same_v<decltype(width), int64_t>) {
-        convolve_tiles(a.weights, x, grid, begin, end - begin, block, epilogue);
-      } else {
-        convolve_tiles(width, width, a.weights, x, grid, begin, end - begin, block, epilogue);
-      }
-    });
+    const auto convolve = [&](auto in, auto out) {
+      convolve_tiles(in, out, a.weights, x, grid, begin, end - begin, block, epilogue);
+    };
+    if (a.weights.in == a.weights.out && a.x_step == a.weights.in) {
+      with_known_width<16>(a.weights.in, [&](auto width) { convolve(width, width); });
+    } else {
+      convolve(a.weights.in, a.weights.out);
+    }
     raise_unless_zero(poison, a.not_finite);
   });
 }

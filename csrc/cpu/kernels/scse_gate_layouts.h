@@ -78,7 +78,8 @@ struct ChannelsLast {
   // Channel sums of the chunk, and its spatial gates.
   static void reduce(const ScseGateForward& a, const T* x, int64_t pixels, float* sums, float* spatial) {
     fill_zero(sums, a.geometry.c);
-    with_constant_length(a.geometry.c, [&](auto channels) { reduce_rows(a, x, pixels, channels, sums, spatial); });
+    with_constant_length<16, 32, 64>(a.geometry.c,
+                                     [&](auto channels) { reduce_rows(a, x, pixels, channels, sums, spatial); });
   }
 
   template <class Channels>
@@ -107,7 +108,7 @@ struct ChannelsLast {
   template <GateMode mode, class Access>
   static void apply(const ScseGateForward& a, const T* x, int64_t pixels, const float* channel, const float* spatial,
                     T* __restrict y) {
-    with_constant_length(a.geometry.c, [&](auto channels) {
+    with_constant_length<16, 32, 64>(a.geometry.c, [&](auto channels) {
       for (int64_t p = pixels; p-- > 0;) {
         const Vec s = splat(spatial[p]);
         const T* from = x + p * channels;
@@ -198,7 +199,7 @@ struct ChannelsLast {
     fill_zero(d_gate, a.geometry.c);
     fill_zero(dws, a.geometry.c);
     Vec bias{};
-    with_constant_length(a.geometry.c, [&](auto channels) {
+    with_constant_length<16, 32, 64>(a.geometry.c, [&](auto channels) {
       each_pixel_block(pixels, [&](int64_t p, auto pixel_access, auto pixels_of_block) {
         [[maybe_unused]] const int count = pixels_of_block;
         const T *rows = x + p * channels, *gradients = dy + p * channels;
@@ -224,7 +225,7 @@ struct ChannelsLast {
   static void apply_gradients(const ScseGateBackward& a, const T* dy, int64_t pixels, const float* channel,
                               const float* spatial, const float* d_score, const float* d_mean, T* __restrict dx) {
     const float* ws = a.parameters.ws;
-    with_constant_length(a.geometry.c, [&](auto channels) {
+    with_constant_length<16, 32, 64>(a.geometry.c, [&](auto channels) {
       for (int64_t p = pixels; p-- > 0;) {
         const Vec s = splat(spatial[p]), score = splat(d_score[p]);
         const T* from = dy + p * channels;

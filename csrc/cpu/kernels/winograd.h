@@ -133,11 +133,11 @@ struct Block {
 // is not chosen for convolutions.
 template <int64_t... widths, class Body>
 SPINECORE_INLINE void with_known_width(int64_t channels, const Body& body) {
-  bool done = false;
   if constexpr (lanes >= 8) {
-    ((channels == widths && (body(std::integral_constant<int64_t, widths>{}), done = true)), ...);
+    with_constant_length<widths...>(channels, body);
+  } else {
+    body(channels);
   }
-  if (!done) body(channels);
 }
 
 // Convolves `count` tiles from the `first` of the grid. `epilogue(tile, c, access, results)` gets the 4x4 results of
@@ -200,12 +200,12 @@ void convolve_tiles(Channels in, Channels out, const WinogradWeights& w, const S
           Vec half[4][6], results[4][4];
 #pragma GCC unroll 6
           for (int j = 0; j < 6; ++j) {
-            Vec m[6], out[4];
+            Vec m[6], folded[4];
 #pragma GCC unroll 6
             for (int i = 0; i < 6; ++i) m[i] = load(product + (i * 6 + j) * product_stride + c);
-            transform_output(m, out);
+            transform_output(m, folded);
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) half[i][j] = out[i];
+            for (int i = 0; i < 4; ++i) half[i][j] = folded[i];
           }
 #pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) transform_output(half[i], results[i]);

@@ -52,19 +52,11 @@ SPINECORE_INLINE void each_vector(Length length, const Body& body) {
   if (i < length) body(i, Partial{length - i});
 }
 
-// Calls body(length) with the commonest row lengths as constants, so that their loops vanish.
-template <class Body>
+// Calls body(length), with these lengths as constants, so that their loops vanish.
+template <int64_t... lengths, class Body>
 SPINECORE_INLINE void with_constant_length(int64_t length, const Body& body) {
-  switch (length) {
-    case 16:
-      return body(std::integral_constant<int64_t, 16>{});
-    case 32:
-      return body(std::integral_constant<int64_t, 32>{});
-    case 64:
-      return body(std::integral_constant<int64_t, 64>{});
-    default:
-      return body(length);
-  }
+  const bool done = ((length == lengths && (body(std::integral_constant<int64_t, lengths>{}), true)) || ...);
+  if (!done) body(length);
 }
 
 SPINECORE_INLINE void fill_zero(float* to, int64_t length) {

@@ -28,7 +28,9 @@ class FilmPosition:
 
 
 def read_positions(path: str | Path, run: Sequence[str] = ()) -> FilmTable[FilmPosition]:
-    """Read a table with the columns film, patient, position; ``run``: as in :class:`FilmTable`.
+    """Read a table with the columns film, patient, position, separated by commas or semicolons.
+
+    ``run``: as in :class:`FilmTable`.
 
     Raises :class:`UsageError` naming the file, the line and the remedy.
     """
@@ -37,19 +39,26 @@ def read_positions(path: str | Path, run: Sequence[str] = ()) -> FilmTable[FilmP
     standing: dict[str, str] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
+            head = stream.readline()
+            names = next(csv.reader([head.lower()], delimiter=_delimiter(head), skipinitialspace=True), [])
+            reader = csv.DictReader(
+                stream, [name.strip() for name in names], delimiter=_delimiter(head), skipinitialspace=True
+            )
             missing = [name for name in POSITION_COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise UsageError(
                     f"{file}: column {missing[0]} is missing; expected {', '.join(POSITION_COLUMNS)}"
                 )
             for row in reader:
-                film, entry = _entry(f"{file}: line {reader.line_num}", row)
+                where = f"{file}: line {reader.line_num + 1}"
+                if not any((row[name] or "").strip() for name in POSITION_COLUMNS):
+                    continue
+                film, entry = _entry(where, row)
                 if film in films:
-                    raise UsageError(f"{file}: line {reader.line_num}: {film} is listed more than once")
+                    raise UsageError(f"{where}: {film} is listed more than once")
                 if entry.position == STANDING and standing.setdefault(entry.patient, film) != film:
                     raise UsageError(
-                        f"{file}: line {reader.line_num}: {entry.patient} has two standing films, "
+                        f"{where}: {entry.patient} has two standing films, "
                         f"{standing[entry.patient]} and {film}; give each visit a name of its own"
                     )
                 films[film] = entry
@@ -60,6 +69,11 @@ def read_positions(path: str | Path, run: Sequence[str] = ()) -> FilmTable[FilmP
     if not films:
         raise UsageError(f"{file}: lists no film")
     return FilmTable(file, "position", films, run)
+
+
+def _delimiter(head: str) -> str:
+    """Spreadsheets of some languages separate with semicolons."""
+    return ";" if head.count(";") > head.count(",") else ","
 
 
 def _entry(where: str, row: dict[str, str]) -> tuple[str, FilmPosition]:

@@ -65,6 +65,18 @@ def test_residual_flexibility_and_type(folder: Any, run: Run, patient: Path) -> 
     assert not (out / "flexibility.csv").exists()
 
 
+def test_the_list_may_come_from_a_spreadsheet(folder: Any, run: Run, patient: Path) -> None:
+    plain = folder.root / "plain"
+    options = ("--landmarks", folder.landmarks, "--positions", patient)
+    assert run("measure", folder.films, "-o", plain, *options)[0] == 0
+    text = patient.read_text().replace(HEADER, "Film,Patient ,Position\n").replace(",", ";")
+    patient.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b";;\r\n")
+    code, printed = run("measure", folder.films, "-o", folder.root / "out", *options)
+    assert code == 0, printed
+    for name in ("patients.csv", "flexibility.csv"):
+        assert (folder.root / "out" / name).read_bytes() == (plain / name).read_bytes()
+
+
 def test_a_bending_film_that_failed_is_named(folder: Any, run: Run, patient: Path) -> None:
     (folder.films / "ann" / "a.png").write_bytes(b"no picture")
     out = folder.root / "out"

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from spinecore.measure.options import SCHEMA
 from spinecore.spine.curves import SEVERITY_CUT_OFFS_DEG, Alternative, Curve
-from spinecore.spine.translation import apical_translation, coronal_balance, trunk_shift
+from spinecore.spine.translation import (
+    ApicalTranslation,
+    TrunkShift,
+    apical_translation,
+    coronal_balance,
+    trunk_shift,
+)
 from spinecore.spine.vertebrae import Vertebrae
 
 MEASURED, FAILED = "measured", "failed"
@@ -116,19 +122,23 @@ def from_json(record: dict[str, Any]) -> FilmResult:
     return FilmResult(**values)
 
 
-def _translation_json(result: FilmResult) -> dict[str, Any] | None:
-    """Surrogates of apical translation and trunk shift, in pixels and % of a vertebra's width."""
+def translations(result: FilmResult) -> tuple[TrunkShift, list[ApicalTranslation]] | None:
+    """Surrogates of trunk shift, and of the translation of each apex in the primary definition, if any."""
     found = result.vertebrae
     if found is None or len(found) < 2 or found.centers[0, 1] == found.centers[-1, 1]:
         return None
+    apices = [curve.apex_level for curve in result.primary_curves if curve.apex_level in found.levels]
+    return trunk_shift(found), [apical_translation(found, apex) for apex in apices]
+
+
+def _translation_json(result: FilmResult) -> dict[str, Any] | None:
+    """In pixels and % of a vertebra's width."""
+    if (found := translations(result)) is None:
+        return None
     return {
         "positive": "image-right",
-        "trunk_shift": dataclasses.asdict(trunk_shift(found)),
-        "apical": [
-            dataclasses.asdict(apical_translation(found, curve.apex_level))
-            for curve in result.primary_curves
-            if curve.apex_level in found.levels
-        ],
+        "trunk_shift": dataclasses.asdict(found[0]),
+        "apical": [dataclasses.asdict(apex) for apex in found[1]],
         "coronal_balance": dataclasses.asdict(coronal_balance(None, None)),
     }
 

@@ -23,7 +23,15 @@ def test_everything_promised_is_written(folder: Any, run: Run) -> None:
     out = folder.root / "out"
     code, printed = run("measure", folder.films, "-o", out, "--landmarks", folder.landmarks)
     assert code == 0, printed
-    for name in ("films.csv", "curves.csv", "vertebrae.csv", "aasce.csv", "index.html", "run.json"):
+    for name in (
+        "films.csv",
+        "curves.csv",
+        "vertebrae.csv",
+        "aasce.csv",
+        "translation.csv",
+        "index.html",
+        "run.json",
+    ):
         assert (out / name).is_file(), name
     for stem in ("a", "sub/a"):
         for kind in ("masks/{}.png", "overlays/{}.png", "json/{}.json"):

@@ -54,7 +54,7 @@ def table(folder: Any, name: str) -> list[dict[str, str]]:
 
 
 def tables_without_times(folder: Any) -> dict[str, list[dict[str, str]]]:
-    names = ("films.csv", "curves.csv", "vertebrae.csv", "aasce.csv")
+    names = ("films.csv", "curves.csv", "vertebrae.csv", "aasce.csv", "translation.csv")
     found = {name: table(folder, name) for name in names}
     for row in found["films.csv"]:
         row.pop("seconds")
@@ -74,6 +74,8 @@ def test_headers_are_those_promised(folder: Any) -> None:
         "convexity,severity,confidence",
         "vertebrae.csv": "film,level,confidence,tl_x,tl_y,tr_x,tr_y,bl_x,bl_y,br_x,br_y",
         "aasce.csv": "film,a1,a2,a3",
+        "translation.csv": "film,measure,level,upper_reference,lower_reference,px,percent_of_width,mm,"
+        "spacing_source",
     }
 
 
